@@ -1,0 +1,1 @@
+"""hawser: networking, containers, units and service discovery for fleets of Linux machines."""
