@@ -63,5 +63,5 @@ $(BIN)/python: | $(APT_STAMP)
 	  | grep -E '^(Collecting|Installing|Successfully)' || true
 	@$(BIN)/python -m pip check --disable-pip-version-check > /dev/null || true
 	@echo "==> hawser itself"
-	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps -e .
+	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps --config-settings editable_mode=compat -e .
 	@touch $@

@@ -1,0 +1,192 @@
+"""`hawser check`: what this machine can do, part by part, found by doing it.
+
+Reading version numbers lies (containers, custom kernels, security modules), so each probe performs the operation in a
+throw-away process with its own network and mount namespace, and nothing of it stays. A probe answers None when the part
+works, else one line: what is missing and what to do.
+"""
+
+import ctypes
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+CLONE = {
+    "mnt": 0x00020000,
+    "uts": 0x04000000,
+    "ipc": 0x08000000,
+    "user": 0x10000000,
+    "pid": 0x20000000,
+    "net": 0x40000000,
+}
+ISOLATED = CLONE["net"] | CLONE["mnt"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One probed part; `missing` is None when it works."""
+
+    part: str
+    used_for: str
+    required: bool
+    missing: str | None
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _unshare(flags: int) -> str | None:
+    return None if _libc().unshare(flags) == 0 else os.strerror(ctypes.get_errno())
+
+
+def root() -> str | None:
+    return None if os.geteuid() == 0 else "not root; run hawser as root"
+
+
+def namespaces() -> str | None:
+    for name, flag in CLONE.items():
+        if reason := _in_child(lambda flag=flag: _unshare(flag)):  # type: ignore[misc]
+            return f"{name} namespace: {reason}; the kernel or a security module forbids it"
+    return None
+
+
+def overlayfs() -> str | None:
+    if reason := _isolate():
+        return reason
+    with tempfile.TemporaryDirectory() as base:
+        for name in ("tmp", "lower", "upper", "work", "target"):
+            Path(base, name).mkdir()
+        # a tmpfs below, so that the probe holds even where /tmp itself is an overlay
+        if _libc().mount(b"tmpfs", f"{base}/tmp".encode(), b"tmpfs", 0, None):
+            return f"tmpfs: {os.strerror(ctypes.get_errno())}"
+        for name in ("lower", "upper", "work", "target"):
+            Path(base, "tmp", name).mkdir()
+        options = ",".join(
+            f"{key}={base}/tmp/{value}"
+            for key, value in (("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work"))
+        )
+        failed = _libc().mount(b"overlay", f"{base}/tmp/target".encode(), b"overlay", 0, options.encode())
+        reason = os.strerror(ctypes.get_errno()) if failed else None
+        if not failed:
+            _libc().umount2(f"{base}/tmp/target".encode(), 2)
+        _libc().umount2(f"{base}/tmp".encode(), 2)
+    return f"overlay mount: {reason}; load the kernel module `overlay`" if reason else None
+
+
+def links() -> str | None:
+    if reason := _isolate():
+        return reason
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    with IPRoute() as ip:
+        for kind, extra in (("bridge", {}), ("veth", {"peer": "probe-peer"})):
+            try:
+                ip.link("add", ifname=f"probe-{kind}", kind=kind, **extra)
+            except NetlinkError as error:
+                return f"link kind {kind}: {os.strerror(error.code)}; load the kernel module `{kind}`"
+    return None
+
+
+def nftables() -> str | None:
+    if reason := _isolate():
+        return reason
+    try:
+        lib = ctypes.CDLL("libnftables.so.1")
+    except OSError:
+        return "libnftables.so.1 not found; apt-get install libnftables1"
+    lib.nft_ctx_new.restype = ctypes.c_void_p
+    lib.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    context = lib.nft_ctx_new(0)
+    lib.nft_ctx_buffer_error(ctypes.c_void_p(context))
+    rules = b"table inet p { chain n { type nat hook prerouting priority 0; ip daddr 192.0.2.1 dnat ip to 192.0.2.2; }; }"
+    return (
+        None
+        if lib.nft_run_cmd_from_buffer(context, rules) == 0
+        else "NAT rules refused; load the module `nft_nat`"
+    )
+
+
+def controllers() -> str | None:
+    """The cgroup controllers cpu, memory and pids, in either version of the hierarchy."""
+    found: set[str] = set()
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split(" ", 2)
+        if kind == "cgroup2":
+            found |= set(Path(before.split()[4], "cgroup.controllers").read_text().split())
+        elif kind == "cgroup":
+            found |= set(options.split(","))
+    if missing := sorted({"cpu", "memory", "pids"} - found):
+        return f"no {', '.join(missing)} controller is mounted; limits of that kind are refused"
+    return None
+
+
+def ipv6() -> str | None:
+    return (
+        None if Path("/proc/net/if_inet6").exists() else "IPv6 is off in this kernel; networks have IPv4 only"
+    )
+
+
+def _isolate() -> str | None:
+    if reason := _unshare(ISOLATED):
+        return f"private namespaces: {reason}; run as root"
+    if _libc().mount(b"none", b"/", None, 0x4000 | 0x40000, None):
+        return f"private mounts: {os.strerror(ctypes.get_errno())}"
+    return None
+
+
+def _in_child(probe: Callable[[], str | None]) -> str | None:
+    """Run a probe in a forked child; a crash or a silent end counts as missing."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            text = probe() or ""
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+        os.write(writer, text.encode() + b"\n")
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        answer = stream.read()
+    os.waitpid(child, 0)
+    return answer.strip() or (None if answer else "the probe died")
+
+
+PROBES: tuple[tuple[str, str, bool, Callable[[], str | None]], ...] = (
+    ("root", "everything", True, root),
+    ("namespaces", "containers, networks, labs", True, namespaces),
+    ("bridge, veth", "networks, labs", True, links),
+    ("nftables", "NAT, published ports, isolation", True, nftables),
+    ("overlayfs", "containers on images", True, overlayfs),
+    ("cgroups", "limits of containers", False, controllers),
+    ("ipv6", "IPv6 addresses of networks", False, ipv6),
+)
+
+
+def findings() -> Iterator[Finding]:
+    """Probe everything, each part in its own process (this one must have a single thread)."""
+    for part, used_for, required, probe in PROBES:
+        yield Finding(part=part, used_for=used_for, required=required, missing=_in_child(probe))
+
+
+def findings_apart() -> list[Finding]:
+    """As `findings`, from a process with threads: in a fresh interpreter."""
+    import json
+
+    answer = subprocess.run(
+        [sys.executable, "-m", "hawser.check"], capture_output=True, check=True, text=True
+    )
+    return [Finding(**entry) for entry in json.loads(answer.stdout)]
+
+
+if __name__ == "__main__":
+    import json
+    from dataclasses import asdict
+
+    print(json.dumps([asdict(finding) for finding in findings()]))

@@ -1,0 +1,95 @@
+"""The full command line: nouns, then verbs. Each noun's module is imported only when it is asked for."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from ..faults import EXIT, Fault, kind_of
+
+COMMANDS = {
+    "check": ("hawser.cli.check:check", "What this machine can do, part by part, and what is missing."),
+    "completion": (
+        "hawser.cli.completion:completion",
+        "Print the shell completion script (bash, zsh, fish).",
+    ),
+    "demo": ("hawser.cli.demo:demo", "The whole stack on this machine, end to end, and what it shows."),
+    "exec": ("hawser.cli.container:exec_", "Run a command in a running container."),
+    "image": ("hawser.cli.image:image", "Images: import, ls, show, rm, build."),
+    "kill": ("hawser.cli.container:kill", "Send a signal to a container."),
+    "kv": ("hawser.cli.kv:kv", "The key-value store: get, put, del, watch, lease."),
+    "lab": ("hawser.labs.cli:lab", "Test networks of namespaces and bridges."),
+    "logs": ("hawser.cli.container:logs", "What a container printed."),
+    "net": ("hawser.cli.net:net", "Networks: create, ls, show, rm, attach, detach, publish."),
+    "node": ("hawser.cli.node:node", "The node process: up, status, leave."),
+    "plan": ("hawser.cli.node:plan", "Pending steps with their reasons; changes nothing."),
+    "ps": ("hawser.cli.container:ps", "List containers."),
+    "rm": ("hawser.cli.container:rm", "Remove containers."),
+    "run": ("hawser.cli.container:run", "Create and start a container."),
+    "show": ("hawser.cli.container:show", "Everything about one container."),
+    "start": ("hawser.cli.container:start", "Start stopped containers."),
+    "stop": ("hawser.cli.container:stop", "Stop containers: their stop signal, then SIGKILL."),
+    "svc": ("hawser.cli.svc:svc", "Services: announce, withdraw, ls, show, watch, resolve."),
+    "unit": (
+        "hawser.cli.unit:unit",
+        "Units: submit, load, start, stop, unload, destroy, restart, ls, cat, status.",
+    ),
+    "wait": ("hawser.cli.container:wait", "Wait for a container to end and print its exit code."),
+}
+
+
+class Nouns(click.Group):
+    """A group that knows its commands by name and help line, and imports a command when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="hawser-net", message="hawser %(version)s")
+@click.option("--socket", metavar="PATH", envvar="HAWSER_SOCKET", help="The node's API socket.")
+@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+@click.pass_context
+def hawser(context: click.Context, socket: str | None, debug: bool) -> None:
+    """Networks, containers, units and service discovery for fleets of Linux machines.
+
+    Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 conflict, 5 unavailable, 6 denied.
+    """
+    context.obj = {"socket": socket, "debug": debug}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; every foreseen failure becomes one line on standard error and its exit code."""
+    debug = "--debug" in arguments
+    try:
+        result = hawser.main(list(arguments), prog_name="hawser", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return EXIT["usage"]
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        kind = kind_of(error)
+        what = str(error) if kind else f"unexpected {type(error).__name__}: {error}; run again with --debug"
+        print(f"hawser: {what}", file=sys.stderr)
+        return Fault("", kind or "failed").exit_code
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,83 @@
+"""`hawser net`: the tenant-network command line."""
+
+import click
+
+from ..client import segment
+from .common import as_json, client, listing, show_json, tenant_option
+
+
+@click.group()
+def net() -> None:
+    """Tenant networks."""
+
+
+@net.command()
+@tenant_option
+@click.option("--subnet", "subnets", multiple=True, metavar="CIDR", help="IPv4 or IPv6; repeat for both.")
+@click.option(
+    "--gateway", "gateways", multiple=True, metavar="ADDRESS", help="The bridge's address [default: first]."
+)
+@click.option("--internal", is_flag=True, help="No way out of the network and none in.")
+@click.option("--mtu", type=click.IntRange(576, 65535), help="[default: the uplink's]")
+@click.option(
+    "--wait", is_flag=True, help="Networks are ready when the command returns; accepted for symmetry."
+)
+@click.argument("name")
+def create(
+    name: str,
+    tenant: str,
+    subnets: tuple[str, ...],
+    gateways: tuple[str, ...],
+    internal: bool,
+    mtu: int | None,
+    wait: bool,
+) -> None:
+    """Create network NAME; without --subnet it takes a free IPv4 and IPv6 one."""
+    body = {"tenant": tenant, "name": name, "internal": internal, "mtu": mtu}
+    body |= {"subnets": list(subnets), "gateways": list(gateways)}
+    click.echo(" ".join(client().post("/v1/networks", body)["subnets"]))
+
+
+@net.command()
+@as_json
+def ls(json_: bool) -> None:
+    """List networks."""
+    networks = client().get("/v1/networks")
+    rows = ((n["tenant"], n["name"], n["kind"], n["subnets"], n["gateways"], n["internal"]) for n in networks)
+    listing(json_, networks, ("TENANT", "NAME", "KIND", "SUBNETS", "GATEWAYS", "INTERNAL"), rows)
+
+
+@net.command()
+@tenant_option
+@click.argument("name")
+def show(name: str, tenant: str) -> None:
+    """One network with its ports, as JSON."""
+    show_json(client().get(f"/v1/networks/{segment(tenant)}/{segment(name)}"))
+
+
+@net.command()
+@tenant_option
+@click.argument("name")
+def rm(name: str, tenant: str) -> None:
+    """Remove a network that nothing is attached to."""
+    client().delete(f"/v1/networks/{segment(tenant)}/{segment(name)}")
+
+
+@net.command()
+@tenant_option
+@click.option("--ip", "addresses", multiple=True, metavar="ADDRESS")
+@click.option("--ifname", default=None, help="Interface in the container [default: the next free ethN].")
+@click.argument("container")
+@click.argument("name")
+def attach(container: str, name: str, tenant: str, addresses: tuple[str, ...], ifname: str | None) -> None:
+    """Attach CONTAINER to network NAME, besides those it has."""
+    body = {"tenant": tenant, "network": name, "addresses": list(addresses), "ifname": ifname}
+    click.echo(" ".join(client().post(f"/v1/containers/{segment(container)}/interfaces", body)["addresses"]))
+
+
+@net.command()
+@click.argument("container")
+@click.argument("ifname")
+def detach(container: str, ifname: str) -> None:
+    """Take interface IFNAME away from CONTAINER."""
+    client().delete(f"/v1/containers/{segment(container)}/interfaces/{segment(ifname)}")

@@ -1,0 +1,71 @@
+"""`hawser node`: the node process; `hawser plan`: what it would do next."""
+
+from pathlib import Path
+
+import click
+
+from .. import paths
+from .common import as_json, client, listing, show_json
+
+
+@click.group()
+def node() -> None:
+    """The node process."""
+
+
+@node.command()
+@click.option(
+    "--data", type=click.Path(file_okay=False), default=paths.DATA, show_default=True, help="Durable state."
+)
+@click.option(
+    "--run",
+    type=click.Path(file_okay=False),
+    default=paths.RUN,
+    show_default=True,
+    help="State until reboot.",
+)
+@click.option(
+    "--store",
+    "store_url",
+    default="sqlite",
+    show_default=True,
+    type=click.Choice(["sqlite"]),
+    help="Store engine.",
+)
+def up(data: str, run: str, store_url: str) -> int:
+    """Run the node in the foreground until SIGTERM or SIGINT; containers go on without it."""
+    from ..node import Config, serve
+
+    socket = click.get_current_context().find_root().obj["socket"] or f"{run}/hawser.sock"
+    return serve(Config(data=Path(data), run=Path(run), socket=Path(socket)))
+
+
+@node.command()
+@as_json
+def status(json_: bool) -> None:
+    """What runs here: identity, counts, pending work, failures."""
+    document = client().get("/v1/status")
+    if json_:
+        show_json(document)
+        return
+    for key, value in document.items():
+        click.echo(f"{key:>12}: {value}")
+
+
+@node.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def leave(yes: bool) -> None:
+    """Stop every container and unit of this node, remove all it made, and end the process."""
+    if not yes:
+        click.confirm("Stop and remove every container, unit and network of this node?", abort=True)
+    client().post("/v1/leave")
+
+
+@click.command()
+@as_json
+@click.argument("area", required=False, type=click.Choice(["netd", "sched", "runtime"]))
+def plan(area: str | None, json_: bool) -> None:
+    """Pending steps with their reasons; changes nothing. Empty when the world is as wanted."""
+    steps = client().get("/v1/plan", area=area)
+    rows = [(step["area"], step["verb"], step["key"], step["reason"]) for step in steps]
+    listing(json_, steps, ("AREA", "VERB", "KEY", "REASON"), rows)
