@@ -1,8 +1,8 @@
 """`hawser check`: what this machine can do, part by part, found by doing it.
 
-Reading version numbers lies (containers, custom kernels, security modules), so each probe performs the operation in a
-throw-away process with its own network and mount namespace, and nothing of it stays. A probe answers None when the part
-works, else one line: what is missing and what to do.
+Reading version numbers lies (containers, custom kernels, security modules), so each probe performs the
+operation in a throw-away process with its own network and mount namespace, and nothing of it stays. A probe
+answers None when the part works, else one line: what is missing and what to do.
 """
 
 import ctypes
@@ -103,7 +103,10 @@ def nftables() -> str | None:
     lib.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
     context = lib.nft_ctx_new(0)
     lib.nft_ctx_buffer_error(ctypes.c_void_p(context))
-    rules = b"table inet p { chain n { type nat hook prerouting priority 0; ip daddr 192.0.2.1 dnat ip to 192.0.2.2; }; }"
+    rules = (
+        b"table inet p { chain n { type nat hook prerouting priority 0; "
+        b"ip daddr 192.0.2.1 dnat ip to 192.0.2.2; }; }"
+    )
     return (
         None
         if lib.nft_run_cmd_from_buffer(context, rules) == 0

@@ -1,7 +1,8 @@
 """The command line's side of the API: HTTP/1.0 over the node's unix socket, by hand.
 
-One request a connection, no keep-alive, no TLS: the whole protocol is a few lines, and importing an HTTP library would
-cost more than the request. Answers are JSON; listings that follow (logs, watch) are one JSON document a line.
+One request a connection, no keep-alive, no TLS: the whole protocol is a few lines, and importing an HTTP
+library would cost more than the request. Answers are JSON; listings that follow (logs, watch) are one JSON
+document a line.
 """
 
 import json

@@ -1,7 +1,7 @@
 """What a failure means to a caller: one kind, one exit code, one HTTP status.
 
-Every package has its own error classes with an attribute `kind`; this table is the only place where kinds become
-numbers. The exit codes are part of the command line's contract.
+Every package has its own error classes with an attribute `kind`; this table is the only place where kinds
+become numbers. The exit codes are part of the command line's contract.
 """
 
 EXIT = {"failed": 1, "usage": 2, "not-found": 3, "conflict": 4, "unavailable": 5, "denied": 6}

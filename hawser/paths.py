@@ -1,4 +1,6 @@
-"""Where a node keeps its things. Pure names, no I/O, and cheap to import: the command line uses it on every call."""
+"""Where a node keeps its things. Pure names, no I/O, and cheap to import: the command line uses it on every
+call.
+"""
 
 import os
 

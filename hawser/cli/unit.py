@@ -66,7 +66,8 @@ def _await(name: str, states: tuple[str, ...], timeout: float) -> int:
             return 1 if status["active"] == "failed" else 0
         if time.monotonic() > deadline:
             raise Fault(
-                f"unit {name} is {status['active']} ({status['sub']}) after {timeout:g} s; see: hawser unit status {name}"
+                f"unit {name} is {status['active']} ({status['sub']}) after {timeout:g} s; "
+                f"see: hawser unit status {name}"
             )
         time.sleep(0.05)
 
