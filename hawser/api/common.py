@@ -1,0 +1,58 @@
+"""What the routes share: the node behind them, decoding of bodies, streamed answers."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+
+from ..faults import Fault, kind_of
+from ..node import Node
+
+NODE = web.AppKey("node", Node)
+T = TypeVar("T")
+
+
+def node_of(request: web.Request) -> Node:
+    """The node that serves this request."""
+    return request.app[NODE]
+
+
+async def body(request: web.Request, kind: type[T]) -> T:
+    """The request's body as `kind`, strictly: unknown fields are refused."""
+    return msgspec.json.decode(await request.read() or b"{}", type=kind)
+
+
+def flag(request: web.Request, name: str) -> bool:
+    """A query parameter that is 1 or 0."""
+    return request.query.get(name, "0") not in ("0", "", "false")
+
+
+def number(request: web.Request, name: str) -> int | None:
+    """A query parameter that is a whole number, if given."""
+    text = request.query.get(name)
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise Fault(f"{name}={text}: not a number", "usage") from None
+
+
+async def stream(request: web.Request, documents: AsyncIterator[object]) -> web.StreamResponse:
+    """One JSON document a line, sent as it comes; a failure on the way is the last line."""
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await response.prepare(request)
+    try:
+        async for document in documents:
+            await response.write(json.dumps(document).encode() + b"\n")
+    except ConnectionError:
+        return response
+    except Exception as error:
+        kind = kind_of(error)
+        if kind is None:
+            raise
+        await response.write(json.dumps({"error": {"kind": kind, "message": str(error)}}).encode() + b"\n")
+    await response.write_eof()
+    return response
