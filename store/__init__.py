@@ -1,0 +1,46 @@
+"""The key-value store: one contract (`kv`), a reference in memory, SQLite on disk; and the reconcile core."""
+
+from .errors import Compacted, Conflict, Invalid, NotFound, StoreError, Unavailable
+from .kv import (
+    Compare,
+    DeleteOp,
+    Event,
+    EventKind,
+    KeyValue,
+    Lease,
+    Op,
+    PutOp,
+    RangeOp,
+    RangeResult,
+    Store,
+    Target,
+    TxnResult,
+    WatchBatch,
+    absent,
+    unchanged,
+)
+
+__all__ = [
+    "Compacted",
+    "Compare",
+    "Conflict",
+    "DeleteOp",
+    "Event",
+    "EventKind",
+    "Invalid",
+    "KeyValue",
+    "Lease",
+    "NotFound",
+    "Op",
+    "PutOp",
+    "RangeOp",
+    "RangeResult",
+    "Store",
+    "StoreError",
+    "Target",
+    "TxnResult",
+    "Unavailable",
+    "WatchBatch",
+    "absent",
+    "unchanged",
+]

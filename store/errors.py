@@ -1,0 +1,37 @@
+"""What can go wrong in the store, by what the caller can do about it."""
+
+
+class StoreError(Exception):
+    """Base of the store's errors; `kind` decides exit code and HTTP status."""
+
+    kind = "failed"
+
+
+class Invalid(StoreError):
+    """The request makes no sense as written."""
+
+    kind = "usage"
+
+
+class NotFound(StoreError):
+    """No such lease."""
+
+    kind = "not-found"
+
+
+class Conflict(StoreError):
+    """Somebody else holds what was asked for."""
+
+    kind = "conflict"
+
+
+class Compacted(StoreError):
+    """The revision asked for is no longer kept: range again, then watch from there."""
+
+    kind = "conflict"
+
+
+class Unavailable(StoreError):
+    """Not now: disk full, store closed; nothing was acknowledged."""
+
+    kind = "unavailable"

@@ -1,0 +1,177 @@
+"""The store's contract: etcd's data model, one machine or many behind it.
+
+Every change makes a new revision of the whole store; a key remembers the revision that created it, the one that changed
+it last, and how often it changed since. A transaction is one revision. A watch begins at a revision and misses nothing
+after it. A lease is a time to live shared by keys; when it ends they are deleted in one revision. (etcd API reference,
+v3.)
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyValue:
+    """One key at one revision; `lease` is 0 when none holds it; `version` counts changes since creation, from 1."""
+
+    key: str
+    value: bytes
+    create_revision: int
+    mod_revision: int
+    version: int
+    lease: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeResult:
+    """Keys in ascending byte order, the store's revision, and whether the limit cut some off."""
+
+    kvs: tuple[KeyValue, ...]
+    revision: int
+    more: bool = False
+
+
+class EventKind(StrEnum):
+    PUT = "put"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One key's change; of a delete, `kv` has the key and the deleting revision; `prev` is what was there before."""
+
+    kind: EventKind
+    kv: KeyValue
+    prev: KeyValue | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchBatch:
+    """Every matching event of one revision."""
+
+    revision: int
+    events: tuple[Event, ...]
+
+
+class Target(StrEnum):
+    VERSION = "version"
+    CREATE = "create"
+    MOD = "mod"
+    VALUE = "value"
+    LEASE = "lease"
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """One condition; a missing key has version, create, mod and lease 0, and no value compares true."""
+
+    key: str
+    target: Target
+    op: str
+    value: int | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PutOp:
+    key: str
+    value: bytes
+    lease: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOp:
+    key: str
+    end: str | None = None
+    prefix: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RangeOp:
+    key: str
+    end: str | None = None
+    prefix: bool = False
+    limit: int = 0
+
+
+Op = PutOp | DeleteOp | RangeOp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TxnResult:
+    """Which branch ran, the revision after it, and one result an operation: a put's revision, a delete's count,
+    a range's keys."""
+
+    succeeded: bool
+    revision: int
+    results: tuple[int | RangeResult, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """`ttl` in seconds."""
+
+    id: int
+    ttl: float
+
+
+def absent(key: str) -> Compare:
+    """True while nobody has the key: the compare of every claim."""
+    return Compare(key, Target.CREATE, "=", 0)
+
+
+def unchanged(entry: KeyValue) -> Compare:
+    """True while nobody changed the key since it was read."""
+    return Compare(entry.key, Target.MOD, "=", entry.mod_revision)
+
+
+class Store(Protocol):
+    """What every engine gives; all calls may raise Unavailable, and acknowledge only what is durable."""
+
+    async def range(
+        self, key: str, *, end: str | None = None, prefix: bool = False, limit: int = 0
+    ) -> RangeResult:
+        """Keys equal to `key`, in [key, end), or beginning with it; `limit` 0 is no limit."""
+        ...
+
+    async def get(self, key: str) -> KeyValue | None:
+        """One key, or None."""
+        ...
+
+    async def put(self, key: str, value: bytes, *, lease: int = 0) -> int:
+        """Set a key; returns the revision. NotFound when the lease has ended."""
+        ...
+
+    async def delete(self, key: str, *, end: str | None = None, prefix: bool = False) -> int:
+        """Delete keys; returns how many. None deleted makes no revision."""
+        ...
+
+    async def txn(
+        self, compares: Sequence[Compare], then: Sequence[Op], otherwise: Sequence[Op] = ()
+    ) -> TxnResult:
+        """All of `then` when every compare holds, else all of `otherwise`, as one revision."""
+        ...
+
+    def watch(
+        self, key: str, *, prefix: bool = False, from_revision: int | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[WatchBatch]]:
+        """Events after entry, or from a past revision on (inclusive); Compacted when that is gone."""
+        ...
+
+    async def lease_grant(self, ttl: float) -> Lease:
+        """A new lease of `ttl` seconds (> 0)."""
+        ...
+
+    async def lease_keepalive(self, lease: int) -> Lease:
+        """Begin the lease's time anew; NotFound when it has ended."""
+        ...
+
+    async def lease_revoke(self, lease: int) -> None:
+        """End a lease and delete its keys in one revision; NotFound when it has ended."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was accepted, then refuse everything."""
+        ...
