@@ -104,14 +104,9 @@ def nftables() -> str | None:
     context = lib.nft_ctx_new(0)
     lib.nft_ctx_buffer_error(ctypes.c_void_p(context))
     rules = (
-        b"table inet p { chain n { type nat hook prerouting priority 0; "
-        b"ip daddr 192.0.2.1 dnat ip to 192.0.2.2; }; }"
+        b"table inet p { chain n { type nat hook prerouting priority 0; ip daddr 192.0.2.1 dnat ip to 192.0.2.2; }; }"
     )
-    return (
-        None
-        if lib.nft_run_cmd_from_buffer(context, rules) == 0
-        else "NAT rules refused; load the module `nft_nat`"
-    )
+    return None if lib.nft_run_cmd_from_buffer(context, rules) == 0 else "NAT rules refused; load the module `nft_nat`"
 
 
 def controllers() -> str | None:
@@ -130,9 +125,7 @@ def controllers() -> str | None:
 
 
 def ipv6() -> str | None:
-    return (
-        None if Path("/proc/net/if_inet6").exists() else "IPv6 is off in this kernel; networks have IPv4 only"
-    )
+    return None if Path("/proc/net/if_inet6").exists() else "IPv6 is off in this kernel; networks have IPv4 only"
 
 
 def _isolate() -> str | None:
@@ -182,9 +175,7 @@ def findings_apart() -> list[Finding]:
     """As `findings`, from a process with threads: in a fresh interpreter."""
     import json
 
-    answer = subprocess.run(
-        [sys.executable, "-m", "hawser.check"], capture_output=True, check=True, text=True
-    )
+    answer = subprocess.run([sys.executable, "-m", "hawser.check"], capture_output=True, check=True, text=True)
     return [Finding(**entry) for entry in json.loads(answer.stdout)]
 
 

@@ -26,9 +26,7 @@ def _connect(path: str) -> socket.socket:
         raise Fault(f"{path}: not allowed to speak to the node; run as root", "denied") from None
     except OSError as error:
         sock.close()
-        raise Fault(
-            f"no node answers at {path} ({error.strerror}); start one: hawser node up", "unavailable"
-        ) from None
+        raise Fault(f"no node answers at {path} ({error.strerror}); start one: hawser node up", "unavailable") from None
     return sock
 
 
@@ -117,9 +115,7 @@ def _decode(status: int, text: bytes) -> Any:
     try:
         document = json.loads(text) if text.strip() else None
     except ValueError:
-        raise Fault(
-            f"the node answered with status {status} and no JSON; is {socket_path()} hawser's?"
-        ) from None
+        raise Fault(f"the node answered with status {status} and no JSON; is {socket_path()} hawser's?") from None
     if status >= 400:
         error = (document or {}).get("error", {})
         raise Fault(error.get("message", f"the node answered {status}"), error.get("kind", "failed"))

@@ -130,9 +130,7 @@ def unchanged(entry: KeyValue) -> Compare:
 class Store(Protocol):
     """What every engine gives; all calls may raise Unavailable, and acknowledge only what is durable."""
 
-    async def range(
-        self, key: str, *, end: str | None = None, prefix: bool = False, limit: int = 0
-    ) -> RangeResult:
+    async def range(self, key: str, *, end: str | None = None, prefix: bool = False, limit: int = 0) -> RangeResult:
         """Keys equal to `key`, in [key, end), or beginning with it; `limit` 0 is no limit."""
         ...
 
@@ -148,9 +146,7 @@ class Store(Protocol):
         """Delete keys; returns how many. None deleted makes no revision."""
         ...
 
-    async def txn(
-        self, compares: Sequence[Compare], then: Sequence[Op], otherwise: Sequence[Op] = ()
-    ) -> TxnResult:
+    async def txn(self, compares: Sequence[Compare], then: Sequence[Op], otherwise: Sequence[Op] = ()) -> TxnResult:
         """All of `then` when every compare holds, else all of `otherwise`, as one revision."""
         ...
 

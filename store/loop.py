@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 
-async def reconcile_loop(
-    once: Callable[[], Awaitable[float | None]], wake: asyncio.Event, interval: float
-) -> None:
+async def reconcile_loop(once: Callable[[], Awaitable[float | None]], wake: asyncio.Event, interval: float) -> None:
     """Call `once` for ever: after `wake`, after the seconds `once` returned (its next retry), or after `interval`."""
     while True:
         wake.clear()

@@ -1,8 +1,8 @@
 """The one idea of this house: desired against observed gives a plan; applying it makes them equal.
 
-Pure and deterministic: the same two maps give the same steps in the same order, each with its reason. Deletes come first,
-in reverse rank, so that what depends on something goes before it; then creates and updates in rank order. A plan over
-equal maps is empty, and a plan interrupted anywhere is finished by planning again. `Retries` keeps which keys failed,
+Pure and deterministic: the same two maps give the same steps in the same order, each with its reason. Deletes come
+first, in reverse rank, so that what depends on something goes before it; then creates and updates in rank order. A plan
+over equal maps is empty, and a plan interrupted anywhere is finished by planning again. `Retries` keeps which keys failed,
 why, and when each is due again; time and jitter are arguments.
 """
 
@@ -54,8 +54,7 @@ def plan(
     """
     deletes = sorted((-rank(key, spec), key) for key, spec in observed.items() if key not in desired)
     steps = [
-        Step(verb=Verb.DELETE, key=key, reason="exists but is not wanted", spec=observed[key])
-        for _, key in deletes
+        Step(verb=Verb.DELETE, key=key, reason="exists but is not wanted", spec=observed[key]) for _, key in deletes
     ]
     for _, key in sorted((rank(key, spec), key) for key, spec in desired.items()):
         if key not in observed:

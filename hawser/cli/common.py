@@ -45,6 +45,4 @@ def pairs(values: Iterable[str], what: str) -> dict[str, str]:
 
 def tenant_option(command: F) -> F:
     """The option of every tenant's noun."""
-    return click.option("--tenant", "-t", default="default", show_default=True, envvar="HAWSER_TENANT")(
-        command
-    )
+    return click.option("--tenant", "-t", default="default", show_default=True, envvar="HAWSER_TENANT")(command)

@@ -20,15 +20,9 @@ def _path(container: str, verb: str = "") -> str:
 @click.command(context_settings=PASS_ON)
 @tenant_option
 @click.option("--name", help="A name; the default is made up.")
-@click.option(
-    "--net", "network", default="default", show_default=True, help="Network of the tenant, or `none`."
-)
-@click.option(
-    "--ip", "addresses", multiple=True, metavar="ADDRESS", help="A fixed address; repeat for IPv4 and IPv6."
-)
-@click.option(
-    "--publish", "-p", multiple=True, metavar="[HOST:]PORT:PORT[/PROTO]", help="Publish a port; repeatable."
-)
+@click.option("--net", "network", default="default", show_default=True, help="Network of the tenant, or `none`.")
+@click.option("--ip", "addresses", multiple=True, metavar="ADDRESS", help="A fixed address; repeat for IPv4 and IPv6.")
+@click.option("--publish", "-p", multiple=True, metavar="[HOST:]PORT:PORT[/PROTO]", help="Publish a port; repeatable.")
 @click.option("--env", "-e", multiple=True, metavar="K=V", help="Environment; repeatable.")
 @click.option("--volume", "-v", multiple=True, metavar="SOURCE:TARGET[:ro]", help="Bind mount; repeatable.")
 @click.option("--label", "-l", multiple=True, metavar="K=V", help="Label; repeatable.")
@@ -39,9 +33,7 @@ def _path(container: str, verb: str = "") -> str:
 @click.option("--workdir", "-w", default="/", show_default=True)
 @click.option("--hostname")
 @click.option("--read-only", is_flag=True, help="Root file system read-only.")
-@click.option(
-    "--detach", "-d", is_flag=True, help="Print the id and return; without it, follow the output to the end."
-)
+@click.option("--detach", "-d", is_flag=True, help="Print the id and return; without it, follow the output to the end.")
 @click.option("--rm", "remove", is_flag=True, help="Remove the container when it has ended.")
 @click.argument("image")
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, required=True)

@@ -14,14 +14,10 @@ def net() -> None:
 @net.command()
 @tenant_option
 @click.option("--subnet", "subnets", multiple=True, metavar="CIDR", help="IPv4 or IPv6; repeat for both.")
-@click.option(
-    "--gateway", "gateways", multiple=True, metavar="ADDRESS", help="The bridge's address [default: first]."
-)
+@click.option("--gateway", "gateways", multiple=True, metavar="ADDRESS", help="The bridge's address [default: first].")
 @click.option("--internal", is_flag=True, help="No way out of the network and none in.")
 @click.option("--mtu", type=click.IntRange(576, 65535), help="[default: the uplink's]")
-@click.option(
-    "--wait", is_flag=True, help="Networks are ready when the command returns; accepted for symmetry."
-)
+@click.option("--wait", is_flag=True, help="Networks are ready when the command returns; accepted for symmetry.")
 @click.argument("name")
 def create(
     name: str,

@@ -14,9 +14,7 @@ def node() -> None:
 
 
 @node.command()
-@click.option(
-    "--data", type=click.Path(file_okay=False), default=paths.DATA, show_default=True, help="Durable state."
-)
+@click.option("--data", type=click.Path(file_okay=False), default=paths.DATA, show_default=True, help="Durable state.")
 @click.option(
     "--run",
     type=click.Path(file_okay=False),

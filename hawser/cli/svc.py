@@ -29,9 +29,7 @@ def svc() -> None:
 @click.option(
     "--check", help="tcp, http:/path, ttl, or exec:COMMAND (run on this machine); default tcp.", default="tcp"
 )
-@click.option(
-    "--interval", type=click.FloatRange(0.1), default=2.0, show_default=True, help="Seconds between checks."
-)
+@click.option("--interval", type=click.FloatRange(0.1), default=2.0, show_default=True, help="Seconds between checks.")
 @click.option(
     "--ttl", type=click.FloatRange(1.0), default=15.0, show_default=True, help="Lease of the record, seconds."
 )
