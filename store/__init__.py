@@ -1,5 +1,6 @@
 """The key-value store: one contract (`kv`), a reference in memory, SQLite on disk; and the reconcile core."""
 
+from .drivers.sqlite import SqliteStore
 from .errors import Compacted, Conflict, Invalid, NotFound, StoreError, Unavailable
 from .kv import (
     Compare,
@@ -19,6 +20,7 @@ from .kv import (
     absent,
     unchanged,
 )
+from .memory import MemoryStore
 
 __all__ = [
     "Compacted",
@@ -30,11 +32,13 @@ __all__ = [
     "Invalid",
     "KeyValue",
     "Lease",
+    "MemoryStore",
     "NotFound",
     "Op",
     "PutOp",
     "RangeOp",
     "RangeResult",
+    "SqliteStore",
     "Store",
     "StoreError",
     "Target",

@@ -2,8 +2,8 @@
 
 Pure and deterministic: the same two maps give the same steps in the same order, each with its reason. Deletes come
 first, in reverse rank, so that what depends on something goes before it; then creates and updates in rank order. A plan
-over equal maps is empty, and a plan interrupted anywhere is finished by planning again. `Retries` keeps which keys failed,
-why, and when each is due again; time and jitter are arguments.
+over equal maps is empty, and a plan interrupted anywhere is finished by planning again. `Retries` keeps which keys
+failed, why, and when each is due again; time and jitter are arguments.
 """
 
 from collections.abc import Callable, Mapping
