@@ -1,0 +1,116 @@
+"""Network namespaces without a process in them: made by a helper thread, kept by a bind mount.
+
+A thread may change its own network namespace (setns(2), unshare(2)), and the event loop's thread never does. One worker
+thread does all of it and always comes back; making a namespace costs 0.5 ms this way, a forked helper 5 ms. The mount
+keeps the namespace alive (network_namespaces(7)); unmounting it gives it to the kernel to take down.
+"""
+
+import ctypes
+import errno
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import Denied, Exists, NetError
+
+T = TypeVar("T")
+CLONE_NEWNET = 0x40000000
+MS_BIND, MNT_DETACH = 4096, 2
+SELF = "/proc/thread-self/ns/net"
+_libc = ctypes.CDLL(None, use_errno=True)
+_worker = ThreadPoolExecutor(1, thread_name_prefix="netns")
+_local = threading.local()
+
+
+def _call(result: int, what: str) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        name = f"{what}: {os.strerror(code)} ({errno.errorcode.get(code, code)})"
+        raise Denied(f"{name}; run as root") if code in (errno.EPERM, errno.EACCES) else NetError(name)
+
+
+def _home() -> int:
+    if not hasattr(_local, "home"):
+        _local.home = os.open(SELF, os.O_RDONLY | os.O_CLOEXEC)
+    return int(_local.home)
+
+
+def _create(path: Path, setup: Callable[[], None] | None) -> None:
+    home = _home()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+    except FileExistsError:
+        raise Exists(f"network namespace {path} exists") from None
+    try:
+        _call(_libc.unshare(CLONE_NEWNET), "new network namespace")
+        try:
+            _call(_libc.mount(SELF.encode(), os.fsencode(path), None, MS_BIND, None), f"keep network namespace {path}")
+            if setup:
+                setup()
+        finally:
+            _call(_libc.setns(home, CLONE_NEWNET), "return to the own network namespace")
+    except BaseException:
+        remove(path)
+        raise
+
+
+def _inside(path: Path, act: Callable[[], T]) -> T:
+    home = _home()
+    try:
+        target = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise NetError(f"network namespace {path}: {error.strerror}") from error
+    try:
+        _call(_libc.setns(target, CLONE_NEWNET), f"enter network namespace {path}")
+        try:
+            return act()
+        finally:
+            _call(_libc.setns(home, CLONE_NEWNET), "return to the own network namespace")
+    finally:
+        os.close(target)
+
+
+def create(path: Path, setup: Callable[[], None] | None = None) -> None:
+    """Make a namespace kept at `path` (a file that must not exist); `setup` runs inside. Blocks; Exists, Denied."""
+    _worker.submit(_create, path, setup).result()
+
+
+def inside(path: Path, act: Callable[[], T]) -> T:
+    """Run `act` in the namespace kept at `path` and return its result. Blocks."""
+    return _worker.submit(_inside, path, act).result()
+
+
+def remove(path: Path) -> None:
+    """Let the namespace go; nothing when it is not there. A process inside keeps it until it ends."""
+    while _libc.umount2(os.fsencode(path), MNT_DETACH) == 0:
+        pass
+    path.unlink(missing_ok=True)
+
+
+def alive(path: Path) -> bool:
+    """Whether `path` still keeps a namespace (a reboot leaves empty files)."""
+    try:
+        return os.stat(path).st_dev == os.stat(SELF).st_dev
+    except OSError:
+        return False
+
+
+def sysctl(name: str, value: str) -> None:
+    """Set `/proc/sys/net/<name>` of the calling thread's namespace, unless it has this value."""
+    path = Path("/proc/sys/net", name)
+    if path.read_text().strip().replace("\t", " ") != value:
+        path.write_text(value)
+
+
+def lo_up() -> None:
+    """Set the loopback up in the calling thread's namespace (SIOCSIFFLAGS, netdevice(7))."""
+    import fcntl
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        fcntl.ioctl(sock, 0x8914, struct.pack("16sh14x", b"lo", 0x1 | 0x40))
