@@ -1,0 +1,1 @@
+"""Tenant networks of one machine: namespaces, bridges, addresses, NAT and published ports."""

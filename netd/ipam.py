@@ -54,6 +54,6 @@ def free_subnets(used: Collection[Subnet]) -> tuple[Subnet, Subnet]:
 def _free(pool: Subnet, prefix: int, used: Collection[Subnet]) -> Subnet:
     busy = [subnet for subnet in used if subnet.version == pool.version and subnet.prefixlen > 0]
     for subnet in pool.subnets(new_prefix=prefix):
-        if not any(subnet.overlaps(other) for other in busy):  # type: ignore[arg-type]
+        if not any(subnet.overlaps(other) for other in busy):
             return subnet
     raise Unavailable(f"every /{prefix} of {pool} is in use; remove a network or give --subnet")

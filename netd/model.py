@@ -1,7 +1,7 @@
 """What netd is asked for: networks of tenants, and ports that attach a sandbox to one.
 
-A sandbox is a network namespace known by an id; a port is one interface in it. Names become parts of store keys, so they
-are DNS labels (RFC 1123); kernel names (at most 15 bytes, IFNAMSIZ in netdevice(7)) are derived, never chosen.
+A sandbox is a network namespace known by an id; a port is one interface in it. Names become parts of store keys, so
+they are DNS labels (RFC 1123); kernel names (at most 15 bytes, IFNAMSIZ in netdevice(7)) are derived, never chosen.
 """
 
 import hashlib
@@ -33,6 +33,7 @@ IFNAME_MAX = 15
 ROOT = "/hawser/netd"
 NETWORKS = f"{ROOT}/networks/"
 PORTS = f"{ROOT}/ports/"
+SANDBOXES = f"{ROOT}/sandboxes/"
 ADDRESSES = f"{ROOT}/addresses/"
 
 

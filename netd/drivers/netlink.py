@@ -46,10 +46,10 @@ class Request:
     what: str
 
 
-def _link(command: int, flags: int, what: str, attrs: Sequence[tuple[str, Any]], **fields: int) -> Request:
+def _link(command: int, mode: int, what: str, attrs: Sequence[tuple[str, Any]], **fields: int) -> Request:
     message = ifinfmsg()
     message["header"]["type"] = command
-    message["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK | flags
+    message["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK | mode
     for name, value in fields.items():
         message[name] = value
     message["attrs"] = [(name, value) for name, value in attrs if value is not None]
@@ -61,7 +61,7 @@ NEW = NLM_F_CREATE | NLM_F_EXCL
 
 def new_bridge(name: str, *, mtu: int | None = None, mac: str | None = None) -> Request:
     """Make a bridge, up. A fixed MAC, or it would change with its ports."""
-    attrs = [("IFLA_IFNAME", name), ("IFLA_MTU", mtu), ("IFLA_ADDRESS", mac)]
+    attrs: list[tuple[str, Any]] = [("IFLA_IFNAME", name), ("IFLA_MTU", mtu), ("IFLA_ADDRESS", mac)]
     attrs.append(("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]}))
     return _link(RTM_NEWLINK, NEW, f"create bridge {name}", attrs, flags=IFF_UP, change=IFF_UP)
 
@@ -83,7 +83,8 @@ def new_veth(
     pairs = [("IFLA_IFNAME", peer), ("IFLA_MTU", mtu), ("IFLA_ADDRESS", peer_mac), ("IFLA_NET_NS_FD", peer_netns)]
     other["attrs"] = [pair for pair in [*pairs, ("IFLA_MASTER", peer_master)] if pair[1] is not None]
     kind = {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", {"attrs": [("VETH_INFO_PEER", other)]})]}
-    attrs = [("IFLA_IFNAME", name), ("IFLA_MTU", mtu), ("IFLA_NET_NS_FD", netns), ("IFLA_LINKINFO", kind)]
+    attrs: list[tuple[str, Any]] = [("IFLA_IFNAME", name), ("IFLA_MTU", mtu), ("IFLA_NET_NS_FD", netns)]
+    attrs.append(("IFLA_LINKINFO", kind))
     attrs.append(("IFLA_MASTER", master))
     return _link(RTM_NEWLINK, NEW, f"create veth {name} <-> {peer}", attrs, flags=IFF_UP, change=IFF_UP)
 

@@ -1,7 +1,7 @@
-"""nftables in this process: libnftables through ctypes (libnftables(3)); a transaction costs 0.07 ms, spawning `nft` 16.
+"""nftables in this process: libnftables through ctypes (libnftables(3)).
 
-Every call is one atomic kernel transaction. The context belongs to the namespace of the thread that uses it, so all calls
-come from one place, one at a time.
+A transaction costs 0.07 ms, spawning `nft` 16. Every call is one atomic kernel transaction. The context belongs to the
+namespace of the thread that uses it, so all calls come from one place, one at a time.
 """
 
 import ctypes
