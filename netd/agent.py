@@ -1,8 +1,8 @@
 """netd's agent: intent goes to the store first, then to the kernel, one owner for both.
 
 An attachment claims its addresses and writes its port in one transaction, so two never share an address; then only what
-the port needs is made, whatever else exists. `reconcile` compares everything with everything: at start (what a crash left
-is removed, what is missing is made), and whenever asked. A failed attachment is undone before its error is raised.
+the port needs is made, whatever else exists. `reconcile` compares everything with everything: at start (what a crash
+left is removed, what is missing is made), and whenever asked. A failed attachment is undone before its error is raised.
 """
 
 import asyncio

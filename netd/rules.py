@@ -4,7 +4,8 @@ So an attachment costs one element update, whatever the number of containers (nf
 published ports are translated when they arrive and when the host itself uses them; a translated connection from a
 container or from 127.0.0.1 is masqueraded, so that the answer comes back the same way (hairpin); networks reach the
 outside masqueraded, unless internal; nothing passes between two networks, or in from outside, that was not published; a
-container reaches only the gateway of its own network, and never the host's 127.0.0.0/8 (CVE-2020-8558).
+container reaches only the gateway of its own network, and never the host's 127.0.0.0/8 (CVE-2020-8558). `within` lets
+bridged frames pass where br_netfilter shows them to the forward hook.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ CHAINS = """
   map one6 { type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }
   set bridges { type ifname; }
   set internal { type ifname; }
+  set within { type ifname . ifname; }
   set subnets4 { type ipv4_addr; flags interval; }
   set subnets6 { type ipv6_addr; flags interval; }
   chain translate {
@@ -35,7 +37,7 @@ CHAINS = """
   chain prerouting { type nat hook prerouting priority dstnat; policy accept;
     fib daddr type local jump translate
   }
-  chain output { type nat hook output priority dstnat; policy accept;
+  chain output { type nat hook output priority -100; policy accept;
     fib daddr type local jump translate
   }
   chain postrouting { type nat hook postrouting priority srcnat; policy accept;
@@ -49,12 +51,14 @@ CHAINS = """
   chain forward { type filter hook forward priority filter; policy accept;
     iifname != @bridges oifname != @bridges accept
     ct state established,related accept
+    iifname . oifname @within accept
     iifname @internal drop
     oifname @internal drop
     ct status dnat accept
     oifname @bridges drop
   }
   chain input { type filter hook input priority filter; policy accept;
+    ct state established,related accept
     iifname @bridges fib daddr . iif type != { local, multicast, broadcast } drop
   }
 """
@@ -97,6 +101,7 @@ def remove(instance: str, elements: Iterable[Element]) -> str:
 def of_network(network: Network, bridge: str) -> Iterator[Element]:
     """The elements of a network."""
     yield "bridges", bridge, None
+    yield "within", f"{bridge} . {bridge}", None
     if network.internal:
         yield "internal", bridge, None
     for subnet in network.subnets:

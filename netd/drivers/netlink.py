@@ -77,9 +77,11 @@ def new_veth(
     peer_mac: str | None = None,
     peer_master: int | None = None,
 ) -> Request:
-    """Make a veth pair, both ends up; `netns` and `peer_netns` are file descriptors, `master` a bridge's index."""
+    """Make a veth pair, the first end up; `netns` and `peer_netns` are file descriptors, `master` a bridge's index.
+
+    The peer cannot be born up: veth refuses to open an end that has no other yet (ENOTCONN, drivers/net/veth.c).
+    """
     other = ifinfmsg()
-    other["flags"] = other["change"] = IFF_UP
     pairs = [("IFLA_IFNAME", peer), ("IFLA_MTU", mtu), ("IFLA_ADDRESS", peer_mac), ("IFLA_NET_NS_FD", peer_netns)]
     other["attrs"] = [pair for pair in [*pairs, ("IFLA_MASTER", peer_master)] if pair[1] is not None]
     kind = {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", {"attrs": [("VETH_INFO_PEER", other)]})]}
@@ -93,6 +95,14 @@ def set_link(name: str, *, alias: str | None = None, mtu: int | None = None, mas
     """Change a link by name and set it up; `master` 0 takes it from its bridge."""
     attrs = [("IFLA_IFNAME", name), ("IFLA_IFALIAS", alias), ("IFLA_MTU", mtu), ("IFLA_MASTER", master)]
     return _link(RTM_SETLINK, 0, f"set link {name}", attrs, flags=IFF_UP, change=IFF_UP)
+
+
+def mark_port(name: str, alias: str) -> Request:
+    """Set a bridge port's alias and its hairpin mode: where br_netfilter translates a frame on its way through the
+    bridge, a container may be led back to itself."""
+    slave = [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", {"attrs": [("IFLA_BRPORT_MODE", 1)]})]
+    attrs = [("IFLA_IFNAME", name), ("IFLA_IFALIAS", alias), ("IFLA_LINKINFO", {"attrs": slave})]
+    return _link(RTM_NEWLINK, 0, f"mark port {name}", attrs)
 
 
 def delete_link(name: str) -> Request:

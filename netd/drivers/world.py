@@ -93,7 +93,7 @@ class World:
                     netlink.new_veth(
                         spec.ifname, port.ifname, peer_netns=target, mtu=spec.mtu, master=bridge, peer_mac=port.mac
                     ),
-                    netlink.set_link(spec.ifname, alias=f"{self._prefix}new:{port.id}"),
+                    netlink.mark_port(spec.ifname, f"{self._prefix}new:{port.id}"),
                 )
             )
         finally:
@@ -184,7 +184,8 @@ def _prepare() -> None:
 def _configure(port: Port, gateways: tuple[Address, ...]) -> None:
     index = socket.if_nametoindex(port.ifname)
     with Netlink() as inner:
-        requests = [netlink.add_address(index, address) for address in port.addresses]
+        requests = [netlink.set_link(port.ifname)]
+        requests += [netlink.add_address(index, address) for address in port.addresses]
         if port.ifname == "eth0":
             requests += [netlink.add_default(index, gateway) for gateway in gateways]
         inner.do(requests)
