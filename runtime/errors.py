@@ -1,0 +1,31 @@
+"""What can go wrong in the runtime, by what the caller can do about it."""
+
+
+class RuntimeFault(Exception):
+    """Base of the runtime's errors; `kind` decides exit code and HTTP status."""
+
+    kind = "failed"
+
+
+class Invalid(RuntimeFault):
+    """The request makes no sense as written."""
+
+    kind = "usage"
+
+
+class NotFound(RuntimeFault):
+    """No such image or container."""
+
+    kind = "not-found"
+
+
+class Conflict(RuntimeFault):
+    """In use, or in the wrong state for this."""
+
+    kind = "conflict"
+
+
+class Unavailable(RuntimeFault):
+    """Not now: disk full, or the kernel lacks a part."""
+
+    kind = "unavailable"
