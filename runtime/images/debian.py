@@ -38,6 +38,10 @@ def build(packages: Sequence[str], out: Path, *, cache: Path | None = None, say:
             seen: set[str] = set()
             for archive in archives:
                 _unpack(archive, tar, seen)
+            if "usr/bin/busybox" in seen and "usr/bin/sh" not in seen:
+                shell = _entry("usr/bin/sh", tarfile.SYMTYPE, 0o777)
+                shell.linkname = "busybox"
+                tar.addfile(shell)
         fresh.chmod(0o644)
         fresh.rename(out)
     except BaseException:

@@ -1,7 +1,7 @@
 """The images of a node: `layers/<id>` holds a root file system, `names/<name>` says which id a name means.
 
-An import extracts beside the layers, syncs, and renames: a name always means a complete layer, and what a crash or a full
-disk leaves in `incoming/` is removed at the next start. The id is the SHA-256 of the tarball.
+An import extracts beside the layers, syncs, and renames: a name always means a complete layer, and what a crash or a
+full disk leaves in `incoming/` is removed at the next start. The id is the SHA-256 of the tarball.
 """
 
 import errno

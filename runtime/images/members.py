@@ -1,7 +1,7 @@
 """What a tarball's member may be; pure, and strict.
 
-The extractor runs confined to the layer's directory, so nothing here is the only guard; but a tarball that tries to climb
-out is refused whole, with its name, instead of being bent into shape.
+The extractor runs confined to the layer's directory, so nothing here is the only guard; but a tarball that tries to
+climb out is refused whole, with its name, instead of being bent into shape.
 """
 
 NAME_MAX = 255

@@ -1,0 +1,67 @@
+"""Which files say a limit, in both versions of the hierarchy; pure.
+
+Version 1 has a tree a controller, version 2 one tree (cgroups(7); kernel admin-guide/cgroup-v1, cgroup-v2). A machine may
+have both; each controller is used where it is mounted.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from .errors import Unavailable
+from .model import Limits
+
+PERIOD = 100_000
+WANTED = ("cpu", "memory", "pids")
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """Where a controller lives."""
+
+    mount: str
+    version: int
+
+
+def find(mountinfo: Iterable[str], controllers: Mapping[str, str]) -> dict[str, Hierarchy]:
+    """Hierarchies by controller from /proc/self/mountinfo lines; `controllers` maps a version-2 mount to its
+    `cgroup.controllers`."""
+    found: dict[str, Hierarchy] = {}
+    for line in mountinfo:
+        before, _, after = line.partition(" - ")
+        mount, (kind, _, options) = before.split()[4], after.split(" ", 2)
+        if kind == "cgroup":
+            names = options.strip().split(",")
+            found |= {name: Hierarchy(mount, 1) for name in WANTED if name in names}
+        elif kind == "cgroup2":
+            names = controllers.get(mount, "").split()
+            found = {name: Hierarchy(mount, 2) for name in WANTED if name in names} | found
+    return found
+
+
+def settings(limits: Limits, hierarchies: Mapping[str, Hierarchy]) -> dict[str, list[tuple[str, str]]]:
+    """For each hierarchy's mount, the files to write, in order. Unavailable when a limit has no controller."""
+    wanted = {"cpu": limits.cpu, "memory": limits.memory, "pids": limits.pids}
+    files: dict[str, list[tuple[str, str]]] = {}
+    for name, value in wanted.items():
+        if value is None:
+            continue
+        if name not in hierarchies:
+            raise Unavailable(f"no cgroup controller for {name} on this machine; run without that limit")
+        hierarchy = hierarchies[name]
+        files.setdefault(hierarchy.mount, []).extend(_files(name, value, hierarchy.version))
+    if not files and "pids" in hierarchies:
+        files[hierarchies["pids"].mount] = []
+    return files
+
+
+def _files(name: str, value: float, version: int) -> list[tuple[str, str]]:
+    if name == "cpu":
+        quota = str(int(value * PERIOD))
+        if version == 2:
+            return [("cpu.max", f"{quota} {PERIOD}")]
+        return [("cpu.cfs_period_us", str(PERIOD)), ("cpu.cfs_quota_us", quota)]
+    if name == "memory":
+        if version == 2:
+            return [("memory.max", str(int(value))), ("memory.swap.max", "0")]
+        return [("memory.limit_in_bytes", str(int(value))), ("memory.memsw.limit_in_bytes", str(int(value)))]
+    return [("pids.max", str(int(value)))]

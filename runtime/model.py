@@ -1,0 +1,128 @@
+"""What a container is asked to be, and what became of it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from .errors import Invalid
+
+ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+MIN_MEMORY = 4 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """`cpu` in cores, `memory` in bytes (swap included), `pids` processes and threads; None is no limit."""
+
+    cpu: float | None = None
+    memory: int | None = None
+    pids: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A bind mount of a host path at an absolute path of the container."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
+    """One container. `netns` is the path of a network namespace (None: a new, empty one).
+
+    `user` is `uid[:gid]` or a name of the image's /etc/passwd. `dns` and `hosts` are the texts of /etc/resolv.conf and
+    /etc/hosts. `stop_timeout` in seconds.
+    """
+
+    id: str
+    image: str
+    argv: tuple[str, ...]
+    name: str = ""
+    tenant: str = "default"
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str = "/"
+    hostname: str = ""
+    user: str = "0:0"
+    netns: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    mounts: tuple[Mount, ...] = ()
+    dns: str | None = None
+    hosts: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: int = 15
+    stop_timeout: float = 10.0
+    read_only: bool = False
+
+
+class State(StrEnum):
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How it ended: exit code (128 + signal when killed, as shells say it), and whether memory ran out."""
+
+    code: int
+    signal: int = 0
+    oom: bool = False
+    finished: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerInfo:
+    """A container as it is now; times in seconds since the epoch."""
+
+    spec: ContainerSpec
+    state: State
+    created: float
+    pid: int | None = None
+    started: float | None = None
+    exit: Exit | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecResult:
+    """The end of a command run in a container, and what it wrote."""
+
+    code: int
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line; `time` is RFC 3339 UTC, `stream` stdout or stderr."""
+
+    time: str
+    stream: str
+    text: str
+
+
+def check(spec: ContainerSpec) -> None:
+    """Invalid, with every problem, for a spec that cannot run."""
+    problems = []
+    if not ID.fullmatch(spec.id):
+        problems.append(f"id {spec.id!r}: use 1-63 of a-z, 0-9, '.', '_' and '-'")
+    if not spec.argv:
+        problems.append("no command; give one after the image")
+    if any("\0" in text for text in (*spec.argv, *spec.env, *spec.env.values(), spec.cwd)):
+        problems.append("a NUL byte in command, environment or directory")
+    if len(spec.hostname) > 64:
+        problems.append(f"hostname of {len(spec.hostname)} characters; the kernel takes 64")
+    if not spec.cwd.startswith("/"):
+        problems.append(f"working directory {spec.cwd!r} is not absolute")
+    problems += [f"mount target {m.target!r} is not absolute" for m in spec.mounts if not m.target.startswith("/")]
+    problems += [f"mount target {m.target!r} climbs" for m in spec.mounts if ".." in m.target.split("/")]
+    if spec.limits.cpu is not None and spec.limits.cpu < 0.01:
+        problems.append(f"cpu limit {spec.limits.cpu}: give at least 0.01 cores")
+    if spec.limits.memory is not None and spec.limits.memory < MIN_MEMORY:
+        problems.append(f"memory limit {spec.limits.memory}: give at least {MIN_MEMORY >> 20} MiB")
+    if spec.limits.pids is not None and spec.limits.pids < 1:
+        problems.append(f"pids limit {spec.limits.pids}: give at least 1")
+    if problems:
+        raise Invalid(f"container {spec.name or spec.id}: " + "; ".join(problems))
