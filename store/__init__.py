@@ -1,7 +1,7 @@
 """The key-value store: one contract (`kv`), a reference in memory, SQLite on disk; and the reconcile core."""
 
 from .drivers.sqlite import SqliteStore
-from .errors import Compacted, Conflict, Invalid, NotFound, StoreError, Unavailable
+from .errors import Compacted, Conflict, Corrupt, Invalid, NotFound, StoreError, Unavailable
 from .kv import (
     Compare,
     DeleteOp,
@@ -26,6 +26,7 @@ __all__ = [
     "Compacted",
     "Compare",
     "Conflict",
+    "Corrupt",
     "DeleteOp",
     "Event",
     "EventKind",

@@ -35,3 +35,7 @@ class Unavailable(StoreError):
     """Not now: disk full, store closed; nothing was acknowledged."""
 
     kind = "unavailable"
+
+
+class Corrupt(StoreError):
+    """What is on disk is not a store, or no longer: a person must restore a copy."""

@@ -66,7 +66,8 @@ class Target(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """One condition; a missing key has version, create, mod and lease 0, and no value compares true."""
+    """One condition, `op` one of = != < >; a missing key has version, create, mod and lease 0, and no comparison with
+    its value holds, != neither (as in etcd)."""
 
     key: str
     target: Target
@@ -128,10 +129,12 @@ def unchanged(entry: KeyValue) -> Compare:
 
 
 class Store(Protocol):
-    """What every engine gives; all calls may raise Unavailable, and acknowledge only what is durable."""
+    """What every engine gives. A change is acknowledged when it is durable and seen by readers only then; an error
+    means that nothing of it was kept, except after cancellation: who stops waiting does not know. All calls may raise
+    Unavailable. Keys are UTF-8 text of 1 to 4096 bytes (else Invalid), in byte order."""
 
     async def range(self, key: str, *, end: str | None = None, prefix: bool = False, limit: int = 0) -> RangeResult:
-        """Keys equal to `key`, in [key, end), or beginning with it; `limit` 0 is no limit."""
+        """Keys equal to `key`, in [key, end), or beginning with it ("" is every key); `limit` 0 is no limit."""
         ...
 
     async def get(self, key: str) -> KeyValue | None:
@@ -139,25 +142,28 @@ class Store(Protocol):
         ...
 
     async def put(self, key: str, value: bytes, *, lease: int = 0) -> int:
-        """Set a key; returns the revision. NotFound when the lease has ended."""
+        """Set a key; returns the revision. The key then belongs to `lease`, or to none. NotFound when it has ended."""
         ...
 
     async def delete(self, key: str, *, end: str | None = None, prefix: bool = False) -> int:
-        """Delete keys; returns how many. None deleted makes no revision."""
+        """Delete keys as `range` selects them; returns how many. None deleted makes no revision."""
         ...
 
     async def txn(self, compares: Sequence[Compare], then: Sequence[Op], otherwise: Sequence[Op] = ()) -> TxnResult:
-        """All of `then` when every compare holds, else all of `otherwise`, as one revision."""
+        """All of `then` when every compare holds, else all of `otherwise`, as one revision; later operations see
+        earlier ones. Invalid with more than 128 operations, a key put twice, or put and deleted."""
         ...
 
     def watch(
         self, key: str, *, prefix: bool = False, from_revision: int | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[WatchBatch]]:
-        """Events after entry, or from a past revision on (inclusive); Compacted when that is gone."""
+        """Events after entry, or from a revision on (inclusive; it may be yet to come), in order, each once, a revision
+        whole. Compacted when that is no longer kept, at entry or when a reader is too slow: range again, and watch
+        from the range's revision + 1. Unavailable when the store is closed."""
         ...
 
     async def lease_grant(self, ttl: float) -> Lease:
-        """A new lease of `ttl` seconds (> 0)."""
+        """A new lease of `ttl` seconds (> 0). A restart begins every living lease's time anew, in full."""
         ...
 
     async def lease_keepalive(self, lease: int) -> Lease:
@@ -169,5 +175,5 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Finish what was accepted, then refuse everything."""
+        """Finish what was accepted, then refuse everything. Again is nothing."""
         ...

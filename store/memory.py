@@ -1,11 +1,12 @@
 """The reference engine: the contract with nothing behind it; tests and tools use it."""
 
-from .engine import Engine
+from .engine import RING, Engine
 from .keyspace import Keyspace
 
 
 class MemoryStore(Engine):
-    """A store that ends with the process. Make it inside a running event loop."""
+    """A store that ends with the process, and keeps the last `ring` revisions for watches. Make it inside a running
+    event loop."""
 
-    def __init__(self) -> None:
-        super().__init__(Keyspace(), {})
+    def __init__(self, *, ring: int = RING) -> None:
+        super().__init__(Keyspace(), {}, ring=ring)

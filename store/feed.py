@@ -1,0 +1,111 @@
+"""Who is told of changes: a ring of recent batches, and watchers that are each a cursor into it.
+
+Revisions in the ring have no gaps, so a cursor is one number. A watcher that keeps up is woken only by what it wants;
+one that is slow holds nothing but its cursor: it reads on from the ring, or, when the ring has gone on without it, from
+the engine's log, page by page (`History`). Writers never wait for watchers; watchers never miss or repeat a revision.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+from .errors import Unavailable
+from .kv import WatchBatch
+
+# of [first, last]: the batches in [low, high) of as many revisions as fit a page, and the last revision looked at
+History = Callable[[str, str | None, int, int], Awaitable[tuple[list[WatchBatch], int]]]
+
+
+@dataclass(slots=True, eq=False)
+class Watcher:
+    """One watch: its range, and the next revision it has not seen."""
+
+    low: str
+    high: str | None
+    next: int
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def cut(self, batch: WatchBatch) -> WatchBatch | None:
+        """The part of a batch that is in the range."""
+        low, high = self.low, self.high
+        if len(batch.events) == 1:
+            key = batch.events[0].kv.key
+            return batch if key >= low and (high is None or key < high) else None
+        events = tuple(event for event in batch.events if event.kv.key >= low and (high is None or event.kv.key < high))
+        if len(events) == len(batch.events):
+            return batch
+        return WatchBatch(revision=batch.revision, events=events) if events else None
+
+
+class Feed:
+    """The ring of the last `size` revisions: `first` to `last`."""
+
+    def __init__(self, revision: int, size: int) -> None:
+        self.first, self.last = revision + 1, revision
+        self._size = size
+        self._ring: dict[int, WatchBatch] = {}
+        self._watchers: set[Watcher] = set()
+        self._ended = False
+
+    def tell(self, batches: list[WatchBatch]) -> None:
+        """New revisions, in order."""
+        if not batches:
+            return
+        for batch in batches:
+            self._ring[batch.revision] = batch
+        start, self.last = self.last + 1, batches[-1].revision
+        while len(self._ring) > self._size:
+            del self._ring[self.first]
+            self.first += 1
+        for watcher in self._watchers:
+            if watcher.next >= start:
+                self._nudge(watcher, batches)
+
+    def end(self) -> None:
+        """No more will come: watchers read what there is, then fail."""
+        self._ended = True
+        for watcher in self._watchers:
+            watcher.wake.set()
+
+    def join(self, watcher: Watcher) -> None:
+        """Begin to be told."""
+        self._watchers.add(watcher)
+
+    def leave(self, watcher: Watcher) -> None:
+        """Be told no more."""
+        self._watchers.discard(watcher)
+
+    async def follow(self, watcher: Watcher, history: History) -> AsyncIterator[WatchBatch]:
+        """Everything the watcher wants from its cursor on, for ever; Unavailable when the feed ends."""
+        while True:
+            if watcher.next < self.first:
+                batches, seen = await history(watcher.low, watcher.high, watcher.next, self.first - 1)
+                for batch in batches:
+                    watcher.next = batch.revision + 1
+                    yield batch
+                watcher.next = seen + 1
+            elif batch_or_none := self._read(watcher):
+                yield batch_or_none
+            elif self._ended:
+                raise Unavailable("the store is closed")
+            else:
+                watcher.wake.clear()
+                await watcher.wake.wait()
+
+    def _nudge(self, watcher: Watcher, batches: list[WatchBatch]) -> None:
+        """Wake a watcher that was up to date at the first batch it wants; step it over the others."""
+        for batch in batches:
+            if batch.revision < watcher.next:
+                continue
+            if watcher.cut(batch):
+                watcher.wake.set()
+                return
+            watcher.next = batch.revision + 1
+
+    def _read(self, watcher: Watcher) -> WatchBatch | None:
+        while watcher.next <= self.last:
+            batch = self._ring[watcher.next]
+            watcher.next += 1
+            if part := watcher.cut(batch):
+                return part
+        return None

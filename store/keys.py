@@ -1,0 +1,55 @@
+"""Sorted keys in chunks, so that one insert into a million of them moves a thousand pointers and not a million.
+
+Python orders strings by code point, which is the byte order of their UTF-8 and so SQLite's and etcd's. Pure.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Iterator
+
+CHUNK = 1000
+
+
+class SortedKeys:
+    """A set of strings in ascending order."""
+
+    def __init__(self, keys: Iterable[str] = ()) -> None:
+        ordered = sorted(keys)
+        self._chunks = [ordered[at : at + CHUNK] for at in range(0, len(ordered), CHUNK)]
+        self._firsts = [chunk[0] for chunk in self._chunks]
+
+    def add(self, key: str) -> None:
+        """Add a key that is not there."""
+        if not self._chunks:
+            self._chunks, self._firsts = [[key]], [key]
+            return
+        at = self._chunk_of(key)
+        chunk = self._chunks[at]
+        insort(chunk, key)
+        self._firsts[at] = chunk[0]
+        if len(chunk) > 2 * CHUNK:
+            self._chunks.insert(at + 1, chunk[CHUNK:])
+            self._firsts.insert(at + 1, chunk[CHUNK])
+            del chunk[CHUNK:]
+
+    def remove(self, key: str) -> None:
+        """Remove a key that is there."""
+        at = self._chunk_of(key)
+        chunk = self._chunks[at]
+        del chunk[bisect_left(chunk, key)]
+        if chunk:
+            self._firsts[at] = chunk[0]
+        else:
+            del self._chunks[at], self._firsts[at]
+
+    def between(self, low: str, high: str | None) -> Iterator[str]:
+        """Keys in [low, high), ascending; None is no end. Lazy: a limited range costs what it yields."""
+        for at in range(self._chunk_of(low), len(self._chunks)):
+            chunk = self._chunks[at]
+            start = bisect_left(chunk, low)
+            if high is not None and chunk[-1] >= high:
+                yield from chunk[start : bisect_left(chunk, high)]
+                return
+            yield from chunk[start:] if start else chunk
+
+    def _chunk_of(self, key: str) -> int:
+        return max(bisect_right(self._firsts, key) - 1, 0)
