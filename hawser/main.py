@@ -19,3 +19,7 @@ def main() -> int:
     from .cli import run
 
     return run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -35,7 +35,7 @@ async def listing(request: web.Request) -> web.Response:
 async def create(request: web.Request) -> web.Response:
     spec = msgspec.json.decode(await request.read(), type=dict[str, Any])
     spec = {key: value for key, value in spec.items() if value not in (None, [])}
-    return web.json_response(_document(await node_of(request).create_network(spec)))
+    return web.json_response(_document(await node_of(request).net.create_network(spec)))
 
 
 @routes.get(ONE)
@@ -43,11 +43,11 @@ async def show(request: web.Request) -> web.Response:
     tenant, name = request.match_info["tenant"], request.match_info["name"]
     node = node_of(request)
     network = await node.net.network(tenant, name)
-    ports = await node.workloads.ports_of(tenant, name)
+    ports = node.containers.ports_of(tenant, name)
     return web.json_response(_document(network) | {"ports": ports})
 
 
 @routes.delete(ONE)
 async def remove(request: web.Request) -> web.Response:
-    await node_of(request).remove_network(request.match_info["tenant"], request.match_info["name"])
+    await node_of(request).net.remove_network(request.match_info["tenant"], request.match_info["name"])
     return web.json_response({})

@@ -37,8 +37,7 @@ def application(node: Node) -> web.Application:
 @asynccontextmanager
 async def listening(node: Node, path: Path) -> AsyncIterator[None]:
     """Serve the API on `path` (mode 0600) for the duration of the context."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
+    _make_room(path)
     runner = web.AppRunner(application(node), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     before = os.umask(0o177)
@@ -50,7 +49,13 @@ async def listening(node: Node, path: Path) -> AsyncIterator[None]:
         yield
     finally:
         await runner.cleanup()
-        path.unlink(missing_ok=True)
+        _make_room(path)
+
+
+def _make_room(path: Path) -> None:
+    """No socket of an earlier node; only the holder of the run directory comes here."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def peer_uid(request: web.Request) -> int | None:

@@ -7,6 +7,7 @@ from importlib import import_module
 
 import click
 
+from .. import __version__
 from ..faults import EXIT, Fault, kind_of
 
 COMMANDS = {
@@ -60,7 +61,7 @@ class Nouns(click.Group):
 
 
 @click.group(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="hawser-net", message="hawser %(version)s")
+@click.version_option(__version__, message="hawser %(version)s")
 @click.option("--socket", metavar="PATH", envvar="HAWSER_SOCKET", help="The node's API socket.")
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 @click.pass_context

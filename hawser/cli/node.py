@@ -1,5 +1,6 @@
 """`hawser node`: the node process; `hawser plan`: what it would do next."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -32,7 +33,8 @@ def node() -> None:
 )
 def up(data: str, run: str, store_url: str) -> int:
     """Run the node in the foreground until SIGTERM or SIGINT; containers go on without it."""
-    from ..node import Config, serve
+    from ..node import Config
+    from ..serve import serve
 
     socket = click.get_current_context().find_root().obj["socket"] or f"{run}/hawser.sock"
     return serve(Config(data=Path(data), run=Path(run), socket=Path(socket)))
@@ -57,6 +59,17 @@ def leave(yes: bool) -> None:
     if not yes:
         click.confirm("Stop and remove every container, unit and network of this node?", abort=True)
     client().post("/v1/leave")
+
+
+@node.command()
+def unit() -> None:
+    """Print a systemd unit that runs the node: hawser node unit > /etc/systemd/system/hawser.service"""
+    from importlib.resources import files
+    from shutil import which
+
+    command = which("hawser") or f"{sys.executable} -m hawser.main"
+    text = files("hawser").joinpath("data", "hawser.service").read_text()
+    click.echo(text.replace("@HAWSER@", command), nl=False)
 
 
 @click.command()

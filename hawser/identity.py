@@ -1,0 +1,67 @@
+"""Who this machine is, and that only one node has its directories."""
+
+import fcntl
+import os
+import secrets
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+from typing import TextIO
+
+from .faults import Fault
+
+
+def machine_id(data: Path) -> str:
+    """32 hexadecimal digits, made once and kept in the data directory (the form of machine-id(5))."""
+    path = data / "machine-id"
+    try:
+        text = path.read_text().strip()
+    except FileNotFoundError:
+        text = ""
+    if len(text) == 32 and all(c in "0123456789abcdef" for c in text):
+        return text
+    fresh = secrets.token_hex(16)
+    part = path.with_suffix(".new")
+    with part.open("w") as stream:
+        stream.write(f"{fresh}\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.rename(path)
+    return fresh
+
+
+def hold(run: Path) -> TextIO:
+    """Hold the run directory until the file is closed. Fault (conflict) when another node has it."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        run.chmod(0o711)
+        lock = (run / "lock").open("a+")
+    except OSError as error:
+        raise Fault(f"run directory {run}: {error.strerror}; choose another with --run", "unavailable") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        lock.close()
+        raise Fault(
+            f"{run} is in use by node process {holder}; stop it or choose another with --run", "conflict"
+        ) from None
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock
+
+
+def own_addresses() -> tuple[IPv4Address | IPv6Address, ...]:
+    """The addresses this machine has towards the default route, IPv4 first; 127.0.0.1 without one."""
+    found = []
+    for family, far in ((socket.AF_INET, "198.51.100.255"), (socket.AF_INET6, "2001:db8:ffff::1")):
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            try:
+                # connecting a datagram socket sends nothing; it only chooses the source (ip(7))
+                probe.connect((far, 9))
+            except OSError:
+                continue
+            found.append(ip_address(probe.getsockname()[0]))
+    return tuple(found) or (ip_address("127.0.0.1"),)

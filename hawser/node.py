@@ -1,0 +1,169 @@
+"""The node process: one owner for each part of a machine, all under one TaskGroup.
+
+`open_node` starts the parts in the order of their needs (store, network, runtime, what is built on them) and lets go of
+them in reverse; letting go stops no container and no packet. `Node.run` is the one TaskGroup: a part that fails in a
+way nobody foresaw ends the process, whose supervisor starts it again, and starting is the same as repairing.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hawser.mesh.agent import Mesh
+from hawser.mesh.model import Announcement
+from hawser.netd.agent import NetAgent
+from hawser.runtime.agent import Runtime
+from hawser.runtime.images import Images
+from hawser.runtime.model import State
+from hawser.sched.agent import Agent
+from hawser.sched.engine import Engine
+from hawser.sched.registry import Registry
+from hawser.store import SqliteStore, Store
+from hawser.store.reconcile import Step
+
+from . import __version__, processes
+from .faults import Fault, kind_of
+from .identity import hold, machine_id
+from .names import Names
+from .workloads.containers import Containers
+from .workloads.units import CONTAINER, UnitContainers
+
+log = logging.getLogger("hawser.node")
+INSTANCE = 8
+CHECK_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Where a node lives: `data` durable, `run` until reboot, `socket` its API, `dns_port` where containers ask."""
+
+    data: Path
+    run: Path
+    socket: Path
+    dns_port: int = 53
+
+
+class Node:
+    """The parts of one machine, put together; made by `open_node`."""
+
+    def __init__(self, config: Config, machine: str, store: Store, net: NetAgent, images: Images) -> None:
+        self.config = config
+        self.machine = machine
+        self.store = store
+        self.net = net
+        self.images = images
+        self.runtime = Runtime(config.data, config.run, machine[:INSTANCE], images, on_change=self._changed)
+        images.in_use = self.runtime.stands_on
+        self.containers = Containers(self.runtime, net)
+        self.mesh = Mesh(store, machine, self._check)
+        self.names = Names(store, self.mesh, net, config.dns_port)
+        self.units = Registry(store)
+        manager = UnitContainers(self.runtime, self.containers, self.mesh, net)
+        self.agent = Agent(store, machine, manager)
+        self.engine = Engine(store, machine)
+        self._manager = manager
+        self._ended: asyncio.Queue[str] = asyncio.Queue()
+        self._end = asyncio.Event()
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Everything that goes on by itself, until `stop` or `leave`."""
+        async with asyncio.TaskGroup() as group:
+            parts = (self.net, self.runtime, self.mesh, self.names, self.engine, self.agent)
+            tasks = [group.create_task(part.run(), name=type(part).__name__) for part in parts]
+            tasks.append(group.create_task(self._tend(), name="tend"))
+            ready()
+            await self._end.wait()
+            for task in tasks:
+                task.cancel()
+
+    def stop(self) -> None:
+        """End `run`; containers go on."""
+        self._end.set()
+
+    async def status(self) -> dict[str, Any]:
+        """What runs here, and what is not as it should be."""
+        infos = self.runtime.containers()
+        return {
+            "machine": self.machine,
+            "version": __version__,
+            "pid": os.getpid(),
+            "socket": str(self.config.socket),
+            "data": str(self.config.data),
+            "containers": sum(info.state is State.RUNNING for info in infos),
+            "stopped": sum(info.state is not State.RUNNING for info in infos),
+            "networks": len(await self.net.networks()),
+            "services": len(self.mesh.instances()),
+            "pending": len(await self.plan()),
+            "failures": [f"{status.key}: {status.reason}" for status in self.net.statuses()] + self.names.failures(),
+        }
+
+    async def plan(self) -> tuple[tuple[str, Step[Any]], ...]:
+        """Every pending step with the area it belongs to; changes nothing."""
+        areas = (
+            ("netd", await self.net.plan()),
+            ("runtime", await self.runtime.plan()),
+            ("sched", (*await self.engine.plan(), *await self.agent.plan())),
+        )
+        return tuple((area, step) for area, steps in areas for step in steps)
+
+    async def leave(self) -> None:
+        """Remove every unit, container, announcement and network of this node, then end."""
+        for row in await self.units.listing():
+            await self.units.destroy(row["name"])
+        await self.agent.drain()
+        for instance in self.mesh.instances():
+            await self.mesh.withdraw(instance.tenant, instance.service, instance.id)
+        await self.runtime.teardown()
+        await self.net.teardown()
+        self.stop()
+
+    def _changed(self, container: str) -> None:
+        self._ended.put_nowait(container)
+
+    async def _tend(self) -> None:
+        """What follows from a container's start or end."""
+        while True:
+            container = await self._ended.get()
+            try:
+                await self._manager.changed(container)
+                self.agent.wake()
+                await self.containers.ended(container)
+            except Exception as error:
+                if kind_of(error) is None:
+                    raise
+                log.warning("container %s: %s", container, error)
+
+    async def _check(self, announcement: Announcement, argv: Sequence[str]) -> int:
+        """Run an exec check: in the container that the announcement is for, else on this machine."""
+        container = announcement.labels.get(CONTAINER)
+        if container is not None:
+            return (await self.runtime.execute(container, argv, timeout=CHECK_TIMEOUT)).code
+        return await processes.run(argv, CHECK_TIMEOUT)
+
+
+@asynccontextmanager
+async def open_node(config: Config) -> AsyncIterator[Node]:
+    """A node that holds its data directory and has repaired what a crash left; lets go at the end.
+
+    Conflict when another process has the directory, Denied without root.
+    """
+    if os.geteuid() != 0:
+        raise Fault("the node makes namespaces, links and mounts; run it as root", "denied")
+    async with AsyncExitStack() as stack:
+        store = await SqliteStore.open(config.data / "store")
+        stack.push_async_callback(store.close)
+        stack.callback(hold(config.run).close)
+        machine = machine_id(config.data)
+        net = NetAgent(store, machine[:INSTANCE], config.run)
+        node = Node(config, machine, store, net, Images(config.data / "images"))
+        stack.push_async_callback(net.close)
+        await net.open()
+        stack.push_async_callback(node.runtime.close)
+        await node.runtime.open()
+        await node.containers.sweep()
+        yield node

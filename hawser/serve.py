@@ -1,0 +1,57 @@
+"""`hawser node up`: the node as a process, its signals, its log, and word to its supervisor."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+
+from .api.server import listening
+from .faults import kind_of
+from .node import Config, open_node
+
+log = logging.getLogger("hawser")
+
+
+def serve(config: Config) -> int:
+    """Run a node in the foreground until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(_serve(config))
+    except BaseExceptionGroup as group:
+        foreseen = [error for error in _leaves(group) if kind_of(error)]
+        raise (foreseen[0] if foreseen else group) from group
+    return 0
+
+
+async def _serve(config: Config) -> None:
+    async with open_node(config) as node:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, node.stop)
+        async with listening(node, config.socket):
+
+            def ready() -> None:
+                log.info("node %s is up, API at %s", node.machine, config.socket)
+                notify("READY=1")
+
+            await node.run(ready)
+            notify("STOPPING=1")
+
+
+def notify(state: str) -> None:
+    """Tell the supervisor (sd_notify(3)); nothing when there is none."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    path = "\0" + address[1:] if address.startswith("@") else address
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
+        sock.sendto(state.encode(), path)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return found

@@ -1,0 +1,108 @@
+"""What callers ask for, as it comes over the API: strict, plain, parsed once at the edge."""
+
+import re
+from ipaddress import ip_address
+
+import msgspec
+
+from hawser.netd.model import Publish
+from hawser.runtime.model import Mount
+
+from ..faults import Fault
+
+SIZES = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+PUBLISH = re.compile(
+    r"(?:(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<v4>[0-9.]+)):)?(?P<host>\d+):(?P<port>\d+)(?:/(?P<proto>tcp|udp))?"
+)
+NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+
+
+class RunRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A container to run; `memory` like `64M`, `publish` like `[HOST:]PORT:PORT[/PROTO]`, `volume` like `A:B[:ro]`."""
+
+    image: str
+    argv: list[str]
+    tenant: str = "default"
+    name: str = ""
+    network: str = "default"
+    addresses: list[str] = []
+    publish: list[str] = []
+    env: dict[str, str] = {}
+    volume: list[str] = []
+    labels: dict[str, str] = {}
+    memory: str | None = None
+    cpus: float | None = None
+    pids: int | None = None
+    user: str = "0:0"
+    workdir: str = "/"
+    hostname: str | None = None
+    read_only: bool = False
+    remove: bool = False
+
+
+class ExecRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A command for a running container."""
+
+    argv: list[str]
+    env: dict[str, str] = {}
+    user: str | None = None
+
+
+class StopRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """`timeout` in seconds before SIGKILL; None is the container's own."""
+
+    timeout: float | None = None
+
+
+class KillRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """`signal` by name (with or without SIG) or number."""
+
+    signal: str = "KILL"
+
+
+class Interface(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One more network for a container."""
+
+    tenant: str = "default"
+    network: str
+    addresses: list[str] = []
+    ifname: str | None = None
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `64M`, `1.5G`, `4096`; powers of 1024. Fault (usage)."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([BKMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if not match:
+        raise Fault(f"size {text!r}: write a number with K, M, G or T", "usage")
+    return int(float(match[1]) * SIZES[match[2].upper()])
+
+
+def parse_publish(text: str) -> Publish:
+    """A published port of `8080:80`, `127.0.0.1:8080:80`, `[::1]:53:53/udp`. Fault (usage)."""
+    match = PUBLISH.fullmatch(text)
+    if not match:
+        raise Fault(f"publish {text!r}: write [ADDRESS:]HOSTPORT:PORT[/tcp|udp]", "usage")
+    host, port = int(match["host"]), int(match["port"])
+    for number in (host, port):
+        if not 1 <= number <= 65535:
+            raise Fault(f"publish {text!r}: port {number} is not in 1-65535", "usage")
+    try:
+        address = ip_address(match["v6"] or match["v4"]) if match["v6"] or match["v4"] else None
+    except ValueError as error:
+        raise Fault(f"publish {text!r}: {error}", "usage") from None
+    return Publish(host_port=host, port=port, proto=match["proto"] or "tcp", host_ip=address)
+
+
+def parse_volume(text: str) -> Mount:
+    """A bind mount of `SOURCE:TARGET[:ro]`. Fault (usage)."""
+    parts = text.split(":")
+    if len(parts) not in (2, 3) or not parts[0].startswith("/") or (len(parts) == 3 and parts[2] not in ("ro", "rw")):
+        raise Fault(f"volume {text!r}: write /SOURCE:/TARGET[:ro]", "usage")
+    return Mount(source=parts[0], target=parts[1], read_only=parts[2:] == ["ro"])
+
+
+def check_name(name: str) -> str:
+    """A container's name. Fault (usage)."""
+    if not NAME.fullmatch(name):
+        raise Fault(f"name {name!r}: use 1-63 of a-z, 0-9, '.', '_' and '-', ends being letter or digit", "usage")
+    return name
