@@ -5,7 +5,11 @@ from collections.abc import Awaitable, Callable
 
 
 async def reconcile_loop(once: Callable[[], Awaitable[float | None]], wake: asyncio.Event, interval: float) -> None:
-    """Call `once` for ever: after `wake`, after the seconds `once` returned (its next retry), or after `interval`."""
+    """Call `once` for ever: after `wake`, after the seconds `once` returned (its next retry), or after `interval`.
+
+    A wake while `once` runs is not lost. `once` keeps its steps' failures to itself (`Retries`); what it raises ends
+    the loop.
+    """
     while True:
         wake.clear()
         again = await once()

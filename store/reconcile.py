@@ -6,7 +6,7 @@ over equal maps is empty, and a plan interrupted anywhere is finished by plannin
 failed, why, and when each is due again; time and jitter are arguments.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -111,6 +111,11 @@ class Retries:
     def succeeded(self, key: str) -> None:
         """Forget a key's failures."""
         self._failures.pop(key, None)
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Forget every key but these: what nobody plans for any more must not wake the loop."""
+        for key in [key for key in self._failures if key not in keys]:
+            del self._failures[key]
 
     def due(self, key: str, now: float) -> bool:
         """Whether the key may be tried now."""

@@ -93,7 +93,9 @@ def _load(directory: Path, keep: int) -> tuple[FileIO, log.Log, Keyspace, dict[i
     except BaseException as error:
         if lock:
             lock.close()
-        raise (_explain(error, directory) or error) from error
+        if explained := _explain(error, directory):
+            raise explained from error
+        raise
     return lock, rows, keys, ttls
 
 
