@@ -1,0 +1,1 @@
+"""What the mesh does to the world: checks, and the DNS server's sockets."""
