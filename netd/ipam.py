@@ -1,12 +1,12 @@
 """Which address comes next, and which subnet: pure choices; the store decides who gets it (create-compare)."""
 
-from collections.abc import Collection, Iterator
-from ipaddress import IPv4Network, IPv6Network
+from collections.abc import Collection, Iterator, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
-from .errors import Invalid, Unavailable
+from .errors import Conflict, Invalid, Unavailable
 from .model import Address, Network, Subnet
 
-POOL4 = IPv4Network("10.64.0.0/10")
+POOLS4 = (IPv4Network("10.64.0.0/10"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"))
 POOL6 = IPv6Network("fd68:6177:7365::/48")
 TRIES6 = 4096
 
@@ -46,14 +46,30 @@ def check_fixed(network: Network, address: Address) -> Subnet:
     raise Invalid(f"address {address} is not in network {network.key} ({subnets}); choose one that is")
 
 
-def free_subnets(used: Collection[Subnet]) -> tuple[Subnet, Subnet]:
+def check_subnets(network: Network, others: Collection[Network], routed: Collection[Subnet]) -> None:
+    """Conflict when a subnet of the network overlaps another network's, or one the host has a route to."""
+    for subnet in network.subnets:
+        for other in others:
+            if any(subnet.version == s.version and subnet.overlaps(s) for s in other.subnets):
+                raise Conflict(f"network {network.key}: {subnet} overlaps network {other.key}; choose another subnet")
+        if clash := next((s for s in routed if s.version == subnet.version and s.overlaps(subnet)), None):
+            raise Conflict(f"network {network.key}: {subnet} overlaps {clash}, which this host has a route to")
+
+
+def free_subnets(used: Collection[Subnet], *, ipv6: bool = True) -> tuple[Subnet, ...]:
     """One IPv4 /24 and one IPv6 /64 of the pools that overlap nothing in use (networks, routes of the host)."""
-    return _free(POOL4, 24, used), _free(POOL6, 64, used)
+    return (_free(POOLS4, 24, used), *([_free((POOL6,), 64, used)] if ipv6 else ()))
 
 
-def _free(pool: Subnet, prefix: int, used: Collection[Subnet]) -> Subnet:
-    busy = [subnet for subnet in used if subnet.version == pool.version and subnet.prefixlen > 0]
-    for subnet in pool.subnets(new_prefix=prefix):
-        if not any(subnet.overlaps(other) for other in busy):
-            return subnet
-    raise Unavailable(f"every /{prefix} of {pool} is in use; remove a network or give --subnet")
+def _free(pools: Sequence[Subnet], prefix: int, used: Collection[Subnet]) -> Subnet:
+    for pool in pools:
+        busy = [one for one in used if one.version == pool.version and one.prefixlen and one.overlaps(pool)]
+        candidate = pool.network_address
+        while candidate in pool:
+            subnet = ip_network(f"{candidate}/{prefix}")
+            clash = max((int(one.broadcast_address) for one in busy if one.overlaps(subnet)), default=None)
+            if clash is None:
+                return subnet
+            candidate += max(clash, int(subnet.broadcast_address)) - int(candidate) + 1
+    names = ", ".join(map(str, pools))
+    raise Unavailable(f"every /{prefix} of {names} is in use; remove a network or give --subnet")

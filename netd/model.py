@@ -5,36 +5,22 @@ they are DNS labels (RFC 1123); kernel names (at most 15 bytes, IFNAMSIZ in netd
 """
 
 import hashlib
-import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv4Network,
-    IPv6Address,
-    IPv6Interface,
-    IPv6Network,
-    ip_address,
-    ip_interface,
-    ip_network,
-)
-from typing import Any
-
-from .errors import Invalid
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_interface
 
 Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
 Subnet = IPv4Network | IPv6Network
 
-LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 IFNAME_MAX = 15
+DEFAULT_MTU = 1500
 ROOT = "/hawser/netd"
 NETWORKS = f"{ROOT}/networks/"
 PORTS = f"{ROOT}/ports/"
 SANDBOXES = f"{ROOT}/sandboxes/"
 ADDRESSES = f"{ROOT}/addresses/"
+PUBLISHED = f"{ROOT}/published/"
 
 
 class Kind(StrEnum):
@@ -79,7 +65,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """One interface of a sandbox on a network, with the addresses it was given."""
+    """One interface of a sandbox on a network, with one address of each of the network's subnets."""
 
     sandbox: str
     ifname: str
@@ -95,6 +81,11 @@ class Port:
         """`sandbox:ifname`."""
         return f"{self.sandbox}:{self.ifname}"
 
+    @property
+    def on(self) -> str:
+        """The key of the network it is on."""
+        return f"{self.tenant}/{self.network}"
+
 
 def derived(prefix: str, instance: str, key: str) -> str:
     """A kernel interface name for a key: `prefix` and a hash, at most 15 bytes."""
@@ -108,129 +99,6 @@ def mac_of(instance: str, key: str) -> str:
     return ":".join(f"{octet:02x}" for octet in (0x02, *digest[:5]))
 
 
-def check_label(text: object, what: str) -> str:
-    """A name that fits a store key and a DNS label, or Invalid."""
-    if not isinstance(text, str) or not LABEL.fullmatch(text):
-        raise Invalid(f"{what} {text!r}: use 1-63 of a-z, 0-9 and -, beginning and ending with a letter or digit")
-    return text
-
-
-def check_ifname(text: str) -> str:
-    """An interface name the kernel takes (dev_valid_name in net/core/dev.c), or Invalid."""
-    if not 0 < len(text.encode()) <= IFNAME_MAX or text in (".", "..") or re.search(r"[/:\s]", text):
-        raise Invalid(f"interface name {text!r}: the kernel takes 1-{IFNAME_MAX} bytes without /, : or blanks")
-    return text
-
-
-def parse_network(spec: Mapping[str, Any]) -> Network:
-    """A network from an untrusted mapping; Invalid names every problem at once."""
-    problems: list[str] = []
-    known = {"tenant", "name", "kind", "subnets", "gateways", "internal", "mtu"}
-    problems += [f"unknown field {key!r}; known: {', '.join(sorted(known))}" for key in sorted(set(spec) - known)]
-    for key in ("tenant", "name"):
-        try:
-            check_label(spec.get(key), key)
-        except Invalid as error:
-            problems.append(str(error))
-    if spec.get("kind", "bridge") not in list(Kind):
-        problems.append(f"kind {spec['kind']!r}: known kinds: {', '.join(Kind)}")
-    mtu = spec.get("mtu")
-    if mtu is not None and (not isinstance(mtu, int) or not 576 <= mtu <= 65535):
-        problems.append(f"mtu {mtu!r}: give 576-65535")
-    subnets = _parsed(spec.get("subnets", ()), ip_network, "subnet", problems)
-    gateways = _parsed(spec.get("gateways", ()), ip_address, "gateway", problems)
-    problems += _subnet_problems(subnets)
-    if problems:
-        raise Invalid("network: " + "; ".join(problems))
-    return Network(
-        tenant=spec["tenant"],
-        name=spec["name"],
-        kind=Kind(spec.get("kind", "bridge")),
-        subnets=subnets,
-        gateways=_gateways(subnets, gateways),
-        internal=bool(spec.get("internal", False)),
-        mtu=mtu,
-    )
-
-
-def _parsed(texts: Any, parse: Any, what: str, problems: list[str]) -> tuple[Any, ...]:
-    found = []
-    for text in texts if isinstance(texts, Sequence) and not isinstance(texts, str) else (texts,):
-        try:
-            found.append(parse(text))
-        except ValueError as error:
-            problems.append(f"{what} {text!r}: {error}")
-    return tuple(found)
-
-
-def _subnet_problems(subnets: Sequence[Subnet]) -> list[str]:
-    problems = []
-    for index, one in enumerate(subnets):
-        if one.num_addresses < 4:
-            problems.append(f"subnet {one} has no room for a gateway and a container; use at most /30 or /126")
-        for other in subnets[index + 1 :]:
-            if one.version == other.version:
-                what = "overlap" if one.overlaps(other) else f"are both IPv{one.version}"
-                problems.append(f"subnets {one} and {other} {what}; give at most one of each version")
-    return problems
-
-
-def _gateways(subnets: Sequence[Subnet], given: Sequence[Address]) -> tuple[Address, ...]:
-    found: list[Address] = []
-    left = list(given)
-    for subnet in subnets:
-        mine = [address for address in left if address in subnet]
-        if len(mine) > 1:
-            raise Invalid(f"network: gateways {', '.join(map(str, mine))} are both in {subnet}; give one")
-        left = [address for address in left if address not in mine]
-        gateway = mine[0] if mine else subnet.network_address + 1
-        if gateway in (subnet.network_address, subnet.broadcast_address):
-            raise Invalid(f"network: gateway {gateway} is the first or last address of {subnet}; choose another")
-        found.append(gateway)
-    if left:
-        raise Invalid(f"network: gateway {left[0]} is in none of its subnets")
-    return tuple(found)
-
-
-def encode_network(network: Network) -> dict[str, Any]:
-    """The plain form that `parse_network` reads back."""
-    return {
-        "tenant": network.tenant,
-        "name": network.name,
-        "kind": str(network.kind),
-        "subnets": [str(subnet) for subnet in network.subnets],
-        "gateways": [str(gateway) for gateway in network.gateways],
-        "internal": network.internal,
-        "mtu": network.mtu,
-    }
-
-
-def encode_port(port: Port) -> dict[str, Any]:
-    """The plain form that `parse_port` reads back."""
-    return {
-        "sandbox": port.sandbox,
-        "ifname": port.ifname,
-        "tenant": port.tenant,
-        "network": port.network,
-        "netns": port.netns,
-        "mac": port.mac,
-        "addresses": [str(address) for address in port.addresses],
-        "publish": [[p.host_port, p.port, p.proto, str(p.host_ip) if p.host_ip else None] for p in port.publish],
-    }
-
-
-def parse_port(plain: Mapping[str, Any]) -> Port:
-    """A port from its plain form in the store."""
-    return Port(
-        sandbox=plain["sandbox"],
-        ifname=plain["ifname"],
-        tenant=plain["tenant"],
-        network=plain["network"],
-        netns=plain["netns"],
-        mac=plain["mac"],
-        addresses=tuple(ip_interface(address) for address in plain["addresses"]),
-        publish=tuple(
-            Publish(host_port=host, port=port, proto=proto, host_ip=ip_address(ip) if ip else None)
-            for host, port, proto, ip in plain["publish"]
-        ),
-    )
+def interface(address: Address, subnet: Subnet) -> Interface:
+    """An address with its subnet's prefix length."""
+    return ip_interface(f"{address}/{subnet.prefixlen}")

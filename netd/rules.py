@@ -3,17 +3,18 @@
 So an attachment costs one element update, whatever the number of containers (nft(8), maps). What the chains say:
 published ports are translated when they arrive and when the host itself uses them; a translated connection from a
 container or from 127.0.0.1 is masqueraded, so that the answer comes back the same way (hairpin); networks reach the
-outside masqueraded, unless internal; nothing passes between two networks, or in from outside, that was not published; a
-container reaches only the gateway of its own network, and never the host's 127.0.0.0/8 (CVE-2020-8558). `within` lets
-bridged frames pass where br_netfilter shows them to the forward hook.
+outside masqueraded, unless internal, and what conntrack cannot place is not let out with its private address
+(moby#44015); nothing passes between two networks, or in from outside, that was not published; a container reaches only
+the gateway of its own network, and never the host's 127.0.0.0/8, nor speaks in its name (CVE-2020-8558);
+gateways answer only their networks and the host. `within` lets bridged frames pass where br_netfilter shows them to the
+forward hook.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_interface
 from typing import Any
 
-from .model import Address, Interface, Network, Port, Subnet
+from .model import Network, Port
 
 CHAINS = """
   map any4 { type inet_proto . inet_service : ipv4_addr . inet_service; }
@@ -33,6 +34,7 @@ CHAINS = """
   }
   chain raw { type filter hook prerouting priority raw; policy accept;
     iifname @bridges ip daddr 127.0.0.0/8 drop
+    iifname @bridges ip saddr 127.0.0.0/8 drop
   }
   chain prerouting { type nat hook prerouting priority dstnat; policy accept;
     fib daddr type local jump translate
@@ -44,6 +46,7 @@ CHAINS = """
     oifname @bridges ct status dnat ip saddr 127.0.0.0/8 masquerade
     oifname @bridges ct status dnat ip saddr @subnets4 masquerade
     oifname @bridges ct status dnat ip6 saddr @subnets6 masquerade
+    oifname @bridges ct status dnat ip6 saddr ::1 masquerade
     oifname @bridges accept
     ip saddr @subnets4 masquerade
     ip6 saddr @subnets6 masquerade
@@ -52,6 +55,7 @@ CHAINS = """
     iifname != @bridges oifname != @bridges accept
     ct state established,related accept
     iifname . oifname @within accept
+    ct state invalid drop
     iifname @internal drop
     oifname @internal drop
     ct status dnat accept
@@ -60,9 +64,12 @@ CHAINS = """
   chain input { type filter hook input priority filter; policy accept;
     ct state established,related accept
     iifname @bridges fib daddr . iif type != { local, multicast, broadcast } drop
+    iifname != @bridges iifname != "lo" ip daddr @subnets4 drop
+    iifname != @bridges iifname != "lo" ip6 daddr @subnets6 drop
   }
 """
 VERSION = hashlib.sha256(CHAINS.encode()).hexdigest()[:12]
+PUBLISHED = ("any4", "any6", "one4", "one6")
 Element = tuple[str, str, str | None]
 
 
@@ -71,13 +78,13 @@ def table(instance: str) -> str:
     return f"hawser_{instance}"
 
 
-def create(instance: str) -> str:
-    """Commands that make the table anew, empty, whatever was there."""
+def create(instance: str, elements: Iterable[Element] = ()) -> str:
+    """Commands that make the table anew with these elements, whatever was there: one transaction, no moment without."""
     name = table(instance)
     return (
         f"table inet {name}\ndelete table inet {name}\n"
         f"table inet {name} {{{CHAINS}  chain version_{VERSION} {{ }}\n}}\n"
-    )
+    ) + add(instance, elements)
 
 
 def delete(instance: str) -> str:
@@ -133,6 +140,12 @@ def observed(objects: Iterable[dict[str, Any]]) -> tuple[str, list[Element]]:
     return version, elements
 
 
+def published_udp(name: str, element: str) -> int | None:
+    """The host port of an element that publishes UDP, or None."""
+    parts = element.split(" . ")
+    return int(parts[-1]) if name in PUBLISHED and parts[-2] == "udp" else None
+
+
 def _element(name: str, element: Any) -> Element:
     if isinstance(element, list):
         return name, _text(element[0]), _text(element[1])
@@ -147,8 +160,3 @@ def _text(value: Any) -> str:
     if isinstance(value, dict) and "elem" in value:
         return _text(value["elem"]["val"])
     return str(value)
-
-
-def interface(address: Address, subnet: Subnet) -> Interface:
-    """An address with its subnet's prefix length."""
-    return ip_interface(f"{address}/{subnet.prefixlen}")

@@ -1,24 +1,26 @@
 """rtnetlink in batches: pyroute2's messages over one plain socket.
 
 Several messages go to the kernel in one sendmsg, which handles them all before it returns: one system call for what
-belongs together, and no kill can fall between them. Each is acknowledged (NLM_F_ACK, netlink(7)); the first refusal
-raises with the verb and the key. A socket belongs to the namespace of the thread that made it, for ever.
+belongs together, and no kill can fall between them. The kernel goes on after a refusal, so a message that depends on
+an earlier one of its batch must not be able to hit anything else: new links are given an index (`index_of`), and what
+follows names the link by it. Each message is acknowledged (NLM_F_ACK, netlink(7)); the first refusal raises with the
+verb, the key and the kernel's own words. Batches are cut so that the answers fit the receive buffer. A socket belongs
+to the namespace of the thread that made it, for ever.
 """
 
 import errno
+import hashlib
 import os
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST
+from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST
 from pyroute2.netlink.rtnl import (
     RTM_DELADDR,
     RTM_DELLINK,
-    RTM_GETADDR,
-    RTM_GETLINK,
-    RTM_GETROUTE,
+    RTM_DELROUTE,
     RTM_NEWADDR,
     RTM_NEWLINK,
     RTM_NEWROUTE,
@@ -26,16 +28,17 @@ from pyroute2.netlink.rtnl import (
 )
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.marshal import MarshalRtnl
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from ..errors import Denied, Exists, NetError, NotFound
+from ..errors import Denied, Exists, NetError, NotFound, Unavailable
 from ..model import Address, Interface
+from . import wire
 
-NLMSG_ERROR, NLMSG_DONE = 2, 3
 IFF_UP = 1
 IFA_F_NODAD = 0x02
-RECEIVE = 1 << 18
+SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, SO_RCVBUFFORCE = 270, 10, 11, 33
+RECEIVE = 1 << 17
+BATCH_MESSAGES, BATCH_BYTES, DUMP_TRIES = 128, 1 << 16, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,16 @@ def _link(command: int, mode: int, what: str, attrs: Sequence[tuple[str, Any]], 
 NEW = NLM_F_CREATE | NLM_F_EXCL
 
 
-def new_bridge(name: str, *, mtu: int | None = None, mac: str | None = None) -> Request:
-    """Make a bridge, up. A fixed MAC, or it would change with its ports."""
+def index_of(name: str) -> int:
+    """An interface index to ask for when making `name`: from its hash, above what the kernel counts up to by itself."""
+    return (1 << 29) | int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 3
+
+
+def new_bridge(name: str, *, mtu: int | None = None, mac: str | None = None, index: int = 0) -> Request:
+    """Make a bridge, up. A fixed MAC, or it would change with its ports. `index` 0 lets the kernel choose."""
     attrs: list[tuple[str, Any]] = [("IFLA_IFNAME", name), ("IFLA_MTU", mtu), ("IFLA_ADDRESS", mac)]
     attrs.append(("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]}))
-    return _link(RTM_NEWLINK, NEW, f"create bridge {name}", attrs, flags=IFF_UP, change=IFF_UP)
+    return _link(RTM_NEWLINK, NEW, f"create bridge {name}", attrs, index=index, flags=IFF_UP, change=IFF_UP)
 
 
 def new_veth(
@@ -76,6 +84,7 @@ def new_veth(
     master: int | None = None,
     peer_mac: str | None = None,
     peer_master: int | None = None,
+    index: int = 0,
 ) -> Request:
     """Make a veth pair, the first end up; `netns` and `peer_netns` are file descriptors, `master` a bridge's index.
 
@@ -88,26 +97,39 @@ def new_veth(
     attrs: list[tuple[str, Any]] = [("IFLA_IFNAME", name), ("IFLA_MTU", mtu), ("IFLA_NET_NS_FD", netns)]
     attrs.append(("IFLA_LINKINFO", kind))
     attrs.append(("IFLA_MASTER", master))
-    return _link(RTM_NEWLINK, NEW, f"create veth {name} <-> {peer}", attrs, flags=IFF_UP, change=IFF_UP)
+    return _link(RTM_NEWLINK, NEW, f"create veth {name} <-> {peer}", attrs, index=index, flags=IFF_UP, change=IFF_UP)
 
 
-def set_link(name: str, *, alias: str | None = None, mtu: int | None = None, master: int | None = None) -> Request:
+def set_link(
+    name: str,
+    *,
+    alias: str | None = None,
+    mtu: int | None = None,
+    master: int | None = None,
+    mac: str | None = None,
+) -> Request:
     """Change a link by name and set it up; `master` 0 takes it from its bridge."""
-    attrs = [("IFLA_IFNAME", name), ("IFLA_IFALIAS", alias), ("IFLA_MTU", mtu), ("IFLA_MASTER", master)]
+    attrs = [("IFLA_IFNAME", name), ("IFLA_IFALIAS", alias), ("IFLA_MTU", mtu)]
+    attrs += [("IFLA_MASTER", master), ("IFLA_ADDRESS", mac)]
     return _link(RTM_SETLINK, 0, f"set link {name}", attrs, flags=IFF_UP, change=IFF_UP)
 
 
-def mark_port(name: str, alias: str) -> Request:
+def mark_link(index: int, alias: str, *, mtu: int | None = None) -> Request:
+    """Set the alias of the link with this index, whatever its name."""
+    return _link(RTM_SETLINK, 0, f"mark link {alias}", [("IFLA_IFALIAS", alias), ("IFLA_MTU", mtu)], index=index)
+
+
+def mark_port(index: int, alias: str) -> Request:
     """Set a bridge port's alias and its hairpin mode: where br_netfilter translates a frame on its way through the
     bridge, a container may be led back to itself."""
     slave = [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", {"attrs": [("IFLA_BRPORT_MODE", 1)]})]
-    attrs = [("IFLA_IFNAME", name), ("IFLA_IFALIAS", alias), ("IFLA_LINKINFO", {"attrs": slave})]
-    return _link(RTM_NEWLINK, 0, f"mark port {name}", attrs)
+    attrs = [("IFLA_IFALIAS", alias), ("IFLA_LINKINFO", {"attrs": slave})]
+    return _link(RTM_NEWLINK, 0, f"mark port {alias}", attrs, index=index)
 
 
-def delete_link(name: str) -> Request:
-    """Delete a link (of a veth pair: both)."""
-    return _link(RTM_DELLINK, 0, f"delete link {name}", [("IFLA_IFNAME", name)])
+def delete_link(name: str | None = None, *, index: int = 0) -> Request:
+    """Delete a link (of a veth pair: both) by name or by index."""
+    return _link(RTM_DELLINK, 0, f"delete link {name or index}", [("IFLA_IFNAME", name)], index=index)
 
 
 def _address(command: int, flags: int, index: int, address: Interface, verb: str) -> Request:
@@ -137,13 +159,22 @@ def delete_address(index: int, address: Interface) -> Request:
 
 def add_default(index: int, gateway: Address) -> Request:
     """A default route over a link."""
+    return _default(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, index, gateway, "add")
+
+
+def delete_default(index: int, gateway: Address) -> Request:
+    """Take a default route away."""
+    return _default(RTM_DELROUTE, 0, index, gateway, "delete")
+
+
+def _default(command: int, flags: int, index: int, gateway: Address, verb: str) -> Request:
     message = rtmsg()
-    message["header"]["type"] = RTM_NEWROUTE
-    message["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE
+    message["header"]["type"] = command
+    message["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK | flags
     message["family"] = socket.AF_INET if gateway.version == 4 else socket.AF_INET6
     message["table"], message["proto"], message["scope"], message["type"] = 254, 4, 0, 1
     message["attrs"] = [("RTA_GATEWAY", str(gateway)), ("RTA_OIF", index)]
-    return Request(message, f"add default route via {gateway}")
+    return Request(message, f"{verb} default route via {gateway}")
 
 
 class Netlink:
@@ -151,9 +182,13 @@ class Netlink:
 
     def __init__(self) -> None:
         self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+        try:
+            self._sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 21)
+        except PermissionError:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+        self._sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
+        self._sock.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
         self._sock.bind((0, 0))
-        self._marshal = MarshalRtnl()
         self._sequence = 0
 
     def __enter__(self) -> "Netlink":
@@ -166,87 +201,110 @@ class Netlink:
         self._sock.close()
 
     def do(self, requests: Iterable[Request], *, missing_ok: bool = False) -> None:
-        """Send all in one system call; raises for the first the kernel refused (the others were done).
-
-        Exists, NotFound (unless `missing_ok`), Denied, NetError.
+        """Send in one system call (a long batch in several); raises for the first the kernel refused (the others were
+        done). Exists, NotFound (unless `missing_ok`), Denied, NetError.
         """
+        failure: NetError | None = None
         pending: dict[int, str] = {}
         data = bytearray()
         for request in requests:
             self._sequence += 1
+            encoded = self._encode(request.message)
+            if len(pending) >= BATCH_MESSAGES or len(data) + len(encoded) > BATCH_BYTES:
+                failure = self._exchange(data, pending, missing_ok) or failure
+                pending, data = {}, bytearray()
             pending[self._sequence] = request.what
-            data += self._encode(request)
-        if not pending:
-            return
-        self._sock.send(data)
-        failure: NetError | None = None
-        while pending:
-            for kind, sequence, payload in _messages(self._sock.recv(RECEIVE)):
-                what = pending.pop(sequence, None)
-                if what is None or kind != NLMSG_ERROR:
-                    continue
-                code = -int.from_bytes(payload[:4], "little", signed=True)
-                if code and not (missing_ok and code in (errno.ENODEV, errno.EADDRNOTAVAIL)):
-                    failure = failure or _refused(what, code)
+            data += encoded
+        failure = failure or self._exchange(data, pending, missing_ok)
         if failure:
             raise failure
 
-    def links(self) -> list[Any]:
-        """Every link, as pyroute2 decodes it."""
-        message = ifinfmsg()
-        message["header"]["type"] = RTM_GETLINK
-        return self._dump(message)
+    def _exchange(self, data: bytearray, pending: dict[int, str], missing_ok: bool) -> NetError | None:
+        failure: NetError | None = None
+        if pending:
+            self._sock.send(data)
+        while pending:
+            for message in wire.messages(self._receive()):
+                if message.kind != wire.ERROR or message.sequence not in pending:
+                    continue
+                what = pending.pop(message.sequence)
+                code = message.error
+                if code and not (missing_ok and code in (errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH)):
+                    failure = failure or _refused(what, code, message.words)
+        return failure
 
-    def addresses(self) -> list[Any]:
-        """Every address."""
-        message = ifaddrmsg()
-        message["header"]["type"] = RTM_GETADDR
-        return self._dump(message)
-
-    def routes(self) -> list[Any]:
-        """Every route of every table."""
-        message = rtmsg()
-        message["header"]["type"] = RTM_GETROUTE
-        return self._dump(message)
-
-    def _dump(self, message: Any) -> list[Any]:
+    def link(self, name: str) -> wire.Link | None:
+        """One link by name, or None."""
         self._sequence += 1
-        message["header"]["flags"] = NLM_F_REQUEST | NLM_F_DUMP
-        self._sock.send(self._encode(Request(message, "dump")))
-        found: list[Any] = []
+        self._sock.send(wire.link_request(name, self._sequence))
         while True:
-            data = self._sock.recv(RECEIVE)
-            found += [entry for entry in self._marshal.parse(data, None, None) if entry["header"]["type"] > NLMSG_DONE]
-            if any(kind in (NLMSG_DONE, NLMSG_ERROR) for kind, _, _ in _messages(data)):
-                return found
+            for message in wire.messages(self._receive()):
+                if message.sequence != self._sequence:
+                    continue
+                if message.kind == wire.NEWLINK:
+                    return wire.link(message.payload)
+                if message.error == errno.ENODEV:
+                    return None
+                raise _refused(f"look at link {name}", message.error, message.words)
 
-    def _encode(self, request: Request) -> bytes:
-        message = request.message
+    def links(self) -> tuple[wire.Link, ...]:
+        """Every link of the namespace."""
+        return tuple(wire.link(payload) for payload in self._dump(wire.GETLINK, wire.NEWLINK))
+
+    def addresses(self) -> tuple[wire.LinkAddress, ...]:
+        """Every address of the namespace."""
+        return tuple(wire.link_address(payload) for payload in self._dump(wire.GETADDR, wire.NEWADDR))
+
+    def routes(self) -> tuple[wire.Route, ...]:
+        """Every unicast route of every table."""
+        found = (wire.route(payload) for payload in self._dump(wire.GETROUTE, wire.NEWROUTE))
+        return tuple(route for route in found if route is not None)
+
+    def _dump(self, command: int, kind: int) -> list[bytes]:
+        for _ in range(DUMP_TRIES):
+            self._sequence += 1
+            self._sock.send(wire.dump_request(command, self._sequence))
+            found: list[bytes] = []
+            done = interrupted = False
+            while not done:
+                for message in wire.messages(self._receive()):
+                    if message.sequence != self._sequence:
+                        continue
+                    interrupted |= bool(message.flags & wire.DUMP_INTERRUPTED)
+                    if message.kind == kind:
+                        found.append(message.payload)
+                    elif message.kind == wire.ERROR and message.error:
+                        raise _refused(f"dump {command}", message.error, message.words)
+                    done |= message.kind in (wire.DONE, wire.ERROR)
+            if not interrupted:
+                return found
+        raise NetError("the links of this host change faster than they can be read; try again")
+
+    def _receive(self) -> bytes:
+        try:
+            return self._sock.recv(RECEIVE)
+        except OSError as error:
+            raise NetError(f"netlink: {error.strerror}: answers were lost; try again") from error
+
+    def _encode(self, message: Any) -> bytes:
         message["header"]["sequence_number"] = self._sequence
         message["header"]["pid"] = 0
         message.reset()
         message.encode()
-        return bytes(message.data)
+        data = bytes(message.data)
+        return data + bytes(-len(data) % 4)
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    offset = 0
-    while offset + 16 <= len(data):
-        length = int.from_bytes(data[offset : offset + 4], "little")
-        kind = int.from_bytes(data[offset + 4 : offset + 6], "little")
-        sequence = int.from_bytes(data[offset + 8 : offset + 12], "little")
-        yield kind, sequence, data[offset + 16 : offset + length]
-        offset += (length + 3) & ~3
-
-
-def _refused(what: str, code: int) -> NetError:
-    text = f"{what}: {os.strerror(code)} ({errno.errorcode.get(code, code)})"
+def _refused(what: str, code: int, words: str = "") -> NetError:
+    text = f"{what}: {os.strerror(code)} ({errno.errorcode.get(code, code)})" + (f": {words}" if words else "")
     if code in (errno.EPERM, errno.EACCES):
         return Denied(f"{text}; run as root")
     if code == errno.EEXIST:
         return Exists(text)
     if code in (errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH):
         return NotFound(text)
+    if code == errno.EXFULL:
+        return Unavailable(f"{text}; a bridge takes 1023 ports, use another network")
     if code == errno.EOPNOTSUPP:
         return NetError(f"{text}; this kernel lacks the link kind, see: hawser check")
     return NetError(text)

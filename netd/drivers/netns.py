@@ -7,6 +7,7 @@ keeps the namespace alive (network_namespaces(7)); unmounting it gives it to the
 
 import ctypes
 import errno
+import fcntl
 import os
 import socket
 import struct
@@ -42,11 +43,13 @@ def _home() -> int:
 
 def _create(path: Path, setup: Callable[[], None] | None) -> None:
     home = _home()
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
     except FileExistsError:
         raise Exists(f"network namespace {path} exists") from None
+    except OSError as error:
+        raise NetError(f"network namespace {path}: {error.strerror}") from error
     try:
         _call(_libc.unshare(CLONE_NEWNET), "new network namespace")
         try:
@@ -90,7 +93,10 @@ def remove(path: Path) -> None:
     """Let the namespace go; nothing when it is not there. A process inside keeps it until it ends."""
     while _libc.umount2(os.fsencode(path), MNT_DETACH) == 0:
         pass
-    path.unlink(missing_ok=True)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise NetError(f"remove network namespace {path}: {error.strerror}") from error
 
 
 def alive(path: Path) -> bool:
@@ -102,15 +108,19 @@ def alive(path: Path) -> bool:
 
 
 def sysctl(name: str, value: str) -> None:
-    """Set `/proc/sys/net/<name>` of the calling thread's namespace, unless it has this value."""
+    """Set `/proc/sys/net/<name>` of the calling thread's namespace, unless it has this value. Denied, NetError."""
     path = Path("/proc/sys/net", name)
-    if path.read_text().strip().replace("\t", " ") != value:
-        path.write_text(value)
+    try:
+        if path.read_text().strip().replace("\t", " ") != value:
+            path.write_text(value)
+    except OSError as error:
+        text = f"set sysctl net/{name} to {value}: {error.strerror}"
+        if error.errno in (errno.EPERM, errno.EACCES):
+            raise Denied(f"{text}; run as root") from error
+        raise NetError(f"{text}; set it on this host") from error
 
 
 def lo_up() -> None:
     """Set the loopback up in the calling thread's namespace (SIOCSIFFLAGS, netdevice(7))."""
-    import fcntl
-
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
         fcntl.ioctl(sock, 0x8914, struct.pack("16sh14x", b"lo", 0x1 | 0x40))

@@ -8,9 +8,15 @@ import ctypes
 import json
 from typing import Any
 
-from ..errors import NetError, Unavailable
+from ..errors import Denied, Exists, NetError, NotFound, Unavailable
 
 JSON = 1 << 4
+WORDS: dict[str, type[NetError]] = {
+    "Operation not permitted": Denied,
+    "you must be root": Denied,
+    "No such file or directory": NotFound,
+    "File exists": Exists,
+}
 
 
 class Nft:
@@ -38,10 +44,9 @@ class Nft:
         self._lib.nft_ctx_free(self._context)
 
     def run(self, commands: str) -> None:
-        """Run commands as one transaction; NetError with nft's first line when it is refused."""
+        """Run commands as one transaction; when it is refused: Denied, NotFound, Exists, NetError with nft's words."""
         if commands.strip() and self._lib.nft_run_cmd_from_buffer(self._context, commands.encode()) != 0:
-            error = (self._lib.nft_ctx_get_error_buffer(self._context) or b"").decode()
-            raise NetError(f"nftables: {error.strip().splitlines()[0] if error.strip() else 'refused'}")
+            raise self._refused()
 
     def table(self, name: str) -> list[dict[str, Any]] | None:
         """The objects of table `inet name` in libnftables-json(5) form, or None when there is none."""
@@ -49,10 +54,18 @@ class Nft:
         try:
             failed = self._lib.nft_run_cmd_from_buffer(self._context, f"list table inet {name}".encode()) != 0
             output = (self._lib.nft_ctx_get_output_buffer(self._context) or b"").decode()
-            self._lib.nft_ctx_get_error_buffer(self._context)
         finally:
             self._lib.nft_ctx_output_set_flags(self._context, 0)
         if failed:
-            return None
+            error = self._refused()
+            if isinstance(error, NotFound):
+                return None
+            raise error
         objects: list[dict[str, Any]] = json.loads(output)["nftables"]
         return objects
+
+    def _refused(self) -> NetError:
+        text = (self._lib.nft_ctx_get_error_buffer(self._context) or b"").decode().strip()
+        first = text.splitlines()[0] if text else "refused"
+        kind = next((kind for words, kind in WORDS.items() if words in text), NetError)
+        return kind(f"nftables: {first}" + ("; run as root" if kind is Denied else ""))

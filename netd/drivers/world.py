@@ -5,159 +5,219 @@ context. A link is marked by its alias in the very system call that makes it; a 
 `new`, which no intent ever asks for, so that a kill in between is cleaned up and made anew.
 """
 
+import contextlib
+import errno
 import os
 import socket
-from collections.abc import Iterable
-from ipaddress import ip_interface, ip_network
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+from hawser.store.reconcile import Step, Verb
 
 from .. import rules
 from ..compile import BridgeSpec, PortSpec, RuleSpec, SandboxSpec, Spec, TableSpec
-from ..errors import Conflict
-from ..model import Address, Interface, Port, Publish, Subnet
-from . import netlink, netns
+from ..errors import Conflict, Denied, Invalid, NetError, NotFound
+from ..model import DEFAULT_MTU, Publish, Subnet
+from . import netlink, netns, wire
+from .conntrack import Conntrack
+from .inside import Inside, adjust, by_link, configure, look
 from .netlink import Netlink
 from .nft import Nft
-
-DEFAULT_MTU = 1500
+from .tune import harden_bridge, open_forwarding, prepare_sandbox
 
 
 class World:
     """The links, namespaces and rules of one node; make and use it on one thread."""
 
     def __init__(self, instance: str, rundir: Path) -> None:
-        self.instance = instance
-        self.directory = rundir / "netns"
+        self._instance = instance
+        self._directory = rundir / "netns"
         self._prefix = f"hawser:{instance}:"
         self._netlink = Netlink()
         self._nft = Nft()
+        self._conntrack = Conntrack()
 
     def close(self) -> None:
+        """Let go; nothing is removed."""
         self._netlink.close()
         self._nft.close()
+        self._conntrack.close()
 
     def observe(self) -> dict[str, Spec]:
         """Everything with this node's mark."""
         return self._sandboxes() | self._links() | self._rules()
 
+    def apply(self, step: Step[Spec]) -> None:
+        """Do one step, wholly or not at all."""
+        if step.verb is Verb.DELETE:
+            self._delete(step.spec)
+        elif isinstance(step.spec, TableSpec):
+            self._nft.run(rules.create(self._instance, step.spec.elements))
+        elif isinstance(step.spec, SandboxSpec):
+            _make_sandbox(Path(step.spec.path))
+        elif isinstance(step.spec, BridgeSpec):
+            self._set_bridge(step.verb, step.key, step.spec)
+        elif isinstance(step.spec, PortSpec):
+            self._set_port(step.verb, step.key, step.spec)
+        else:
+            self._set_rule(step.verb, step.spec)
+
     def uplink_mtu(self) -> int:
         """The MTU of the link with the IPv4 (else IPv6) default route; 1500 without one."""
-        links = {link["index"]: link.get("IFLA_MTU") for link in self._netlink.links()}
-        defaults = [route for route in self._netlink.routes() if route["dst_len"] == 0 and route.get("RTA_OIF")]
-        for route in sorted(defaults, key=lambda route: (route["family"], route.get("RTA_PRIORITY") or 0)):
-            if route["type"] == 1 and links.get(route.get("RTA_OIF")) and route["table"] in (0, 254):
-                return int(links[route.get("RTA_OIF")])
+        defaults = [
+            route
+            for route in self._netlink.routes()
+            if route.subnet.prefixlen == 0 and route.index and not route.local and route.table == wire.MAIN_TABLE
+        ]
+        if defaults:
+            best = min(defaults, key=lambda route: (route.version, route.metric))
+            for link in self._netlink.links():
+                if link.index == best.index:
+                    return link.mtu
         return DEFAULT_MTU
 
     def used_subnets(self) -> list[Subnet]:
-        """Subnets the host has routes to, defaults left out."""
-        found: list[Subnet] = []
-        for route in self._netlink.routes():
-            if route["dst_len"] and route.get("RTA_DST") and route["family"] in (socket.AF_INET, socket.AF_INET6):
-                found.append(ip_network(f"{route.get('RTA_DST')}/{route['dst_len']}", strict=False))
-        return found
-
-    def make_sandbox(self, path: str) -> None:
-        """A namespace, its loopback up, ports below 1024 and ping open to everybody inside."""
-        if not netns.alive(Path(path)):
-            netns.remove(Path(path))
-            netns.create(Path(path), _prepare)
-
-    def make_bridge(self, key: str, spec: BridgeSpec) -> None:
-        """A bridge with its mark, then its addresses."""
-        self._netlink.do(
-            (
-                netlink.new_bridge(spec.ifname, mtu=spec.mtu, mac=spec.mac),
-                netlink.set_link(spec.ifname, alias=f"{self._prefix}{key}", mtu=spec.mtu),
-            )
-        )
-        self.fix_bridge(spec, ())
-
-    def fix_bridge(self, spec: BridgeSpec, extra: Iterable[Interface]) -> None:
-        """Give a bridge what it lacks; `extra` are addresses to take away."""
-        _open_forwarding()
-        netns.sysctl(f"ipv4/conf/{spec.ifname}/route_localnet", "1")
-        index = socket.if_nametoindex(spec.ifname)
-        self._netlink.do([netlink.set_link(spec.ifname, mtu=spec.mtu)])
-        self._netlink.do([netlink.delete_address(index, address) for address in extra], missing_ok=True)
-        self._netlink.do([netlink.add_address(index, address) for address in spec.addresses])
-
-    def make_port(self, key: str, spec: PortSpec, port: Port, gateways: tuple[Address, ...]) -> None:
-        """A veth pair: one end on the bridge, the other in the sandbox with addresses and default routes."""
-        bridge = socket.if_nametoindex(spec.bridge)
-        target = os.open(port.netns, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            self._netlink.do(
-                (
-                    netlink.new_veth(
-                        spec.ifname, port.ifname, peer_netns=target, mtu=spec.mtu, master=bridge, peer_mac=port.mac
-                    ),
-                    netlink.mark_port(spec.ifname, f"{self._prefix}new:{port.id}"),
-                )
-            )
-        finally:
-            os.close(target)
-        netns.inside(Path(port.netns), lambda: _configure(port, gateways))
-        self._netlink.do([netlink.set_link(spec.ifname, alias=f"{self._prefix}{key}")])
-
-    def add_rules(self, elements: Iterable[rules.Element]) -> None:
-        self._nft.run(rules.add(self.instance, elements))
-
-    def remove_rules(self, elements: Iterable[rules.Element]) -> None:
-        self._nft.run(rules.remove(self.instance, elements))
-
-    def make_table(self) -> None:
-        self._nft.run(rules.create(self.instance))
-
-    def delete(self, key: str, spec: Spec) -> None:
-        """Remove one marked thing."""
-        if isinstance(spec, TableSpec):
-            self._nft.run(rules.delete(self.instance))
-        elif isinstance(spec, SandboxSpec):
-            netns.remove(Path(spec.path))
-        elif isinstance(spec, RuleSpec):
-            self.remove_rules([(spec.set, spec.element, spec.value)])
-        else:
-            self._netlink.do([netlink.delete_link(spec.ifname)], missing_ok=True)
+        """Subnets and addresses the host has routes to, defaults left out."""
+        return [route.subnet for route in self._netlink.routes() if route.subnet.prefixlen]
 
     def check_free(self, publish: Publish) -> None:
-        """Conflict when a process of the host listens on the port."""
-        kind = socket.SOCK_STREAM if publish.proto == "tcp" else socket.SOCK_DGRAM
-        ipv6 = publish.host_ip is not None and publish.host_ip.version == 6
-        with socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, kind) as probe:
-            try:
-                probe.bind((str(publish.host_ip or ("::" if ipv6 else "0.0.0.0")), publish.host_port))
-            except OSError as error:
-                raise Conflict(
-                    f"cannot publish {publish.host_port}/{publish.proto}: {error.strerror}; "
-                    "a process of this host has it, choose another port"
-                ) from error
+        """Conflict when a process of the host listens on the port; Invalid when the address is not the host's."""
+        if publish.host_ip is None:
+            hosts = ["0.0.0.0", "::"] if Path("/proc/net/if_inet6").exists() else ["0.0.0.0"]
+        else:
+            hosts = [str(publish.host_ip)]
+        for host in hosts:
+            _probe(host, publish)
+
+    # -- namespaces
 
     def _sandboxes(self) -> dict[str, Spec]:
-        if not self.directory.is_dir():
+        if not self._directory.is_dir():
             return {}
         return {
-            f"sandbox:{path.name}": SandboxSpec(path=str(path) if netns.alive(path) else "")
-            for path in self.directory.iterdir()
+            f"sandbox:{path.name}": SandboxSpec(path=str(path), alive=netns.alive(path))
+            for path in self._directory.iterdir()
         }
+
+    # -- links
 
     def _links(self) -> dict[str, Spec]:
         links = self._netlink.links()
-        names = {link["index"]: link.get("IFLA_IFNAME") for link in links}
-        mine = [link for link in links if (link.get("IFLA_IFALIAS") or "").startswith(self._prefix)]
-        addresses: dict[int, list[Interface]] = {}
-        if mine:
-            for entry in self._netlink.addresses():
-                text = f"{entry.get('IFA_LOCAL') or entry.get('IFA_ADDRESS')}/{entry['prefixlen']}"
-                if entry["scope"] == 0:
-                    addresses.setdefault(entry["index"], []).append(ip_interface(text))
-        return {
-            link.get("IFLA_IFALIAS").removeprefix(self._prefix): _link_spec(link, names, addresses) for link in mine
-        }
+        mine = [link for link in links if link.alias.startswith(self._prefix)]
+        if not mine:
+            return {}
+        names = {link.index: link.name for link in links}
+        addresses = by_link(self._netlink.addresses())
+        found: dict[str, Spec] = {}
+        for link in mine:
+            key = link.alias.removeprefix(self._prefix)
+            if link.kind == "bridge":
+                found[key] = BridgeSpec(
+                    ifname=link.name, mtu=link.mtu, mac=link.mac, addresses=addresses.get(link.index, ()), up=link.up
+                )
+            else:
+                found[key] = self._observe_port(key, link, names.get(link.master, ""))
+        return found
+
+    def _observe_port(self, key: str, link: wire.Link, bridge: str) -> PortSpec:
+        _, _, port = key.rpartition("port:")
+        sandbox, _, inner = port.partition(":")
+        path = self._directory / (sandbox or ".")
+        state: Inside | None = None
+        if key.startswith("port:") and netns.alive(path):
+            with contextlib.suppress(NetError):
+                state = netns.inside(path, lambda: look(inner, link.index))
+        return PortSpec(
+            ifname=link.name,
+            bridge=bridge,
+            mtu=link.mtu if state is None or state[0].mtu == link.mtu else 0,
+            mac=state[0].mac if state else "",
+            addresses=state[1] if state else (),
+            routes=state[2] if state else (),
+            up=link.up and state is not None and state[0].up,
+            inner=inner,
+            netns=str(path),
+            network="",
+        )
+
+    def _set_bridge(self, verb: Verb, key: str, spec: BridgeSpec) -> None:
+        if verb is Verb.UPDATE and self._own(spec.ifname) is None:
+            self._remove_marked(key)
+            verb = Verb.CREATE
+        if verb is Verb.CREATE:
+            index = netlink.index_of(spec.ifname)
+            self._netlink.do(
+                (
+                    netlink.new_bridge(spec.ifname, mtu=spec.mtu, mac=spec.mac, index=index),
+                    netlink.mark_link(index, f"{self._prefix}{key}", mtu=spec.mtu),
+                )
+            )
+        try:
+            self._fix_bridge(spec)
+        except BaseException:
+            if verb is Verb.CREATE:
+                self._delete(spec)
+            raise
+
+    def _fix_bridge(self, spec: BridgeSpec) -> None:
+        open_forwarding()
+        harden_bridge(spec.ifname)
+        index = _index(spec.ifname)
+        have = by_link(self._netlink.addresses()).get(index, ())
+        extra = [address for address in have if address not in spec.addresses]
+        self._netlink.do([netlink.set_link(spec.ifname, mtu=spec.mtu, mac=spec.mac)])
+        self._netlink.do([netlink.delete_address(index, address) for address in extra], missing_ok=True)
+        self._netlink.do([netlink.add_address(index, address) for address in spec.addresses])
+
+    def _set_port(self, verb: Verb, key: str, spec: PortSpec) -> None:
+        """A veth pair; of one that is there, only what differs is changed, or traffic would stop."""
+        if verb is Verb.UPDATE:
+            if self._own(spec.ifname) and self._fix_port(spec):
+                return
+            self._remove_marked(key)
+        index = netlink.index_of(spec.ifname)
+        bridge = _index(spec.bridge)
+        with _opened(spec.netns) as target:
+            self._netlink.do(
+                (
+                    netlink.new_veth(
+                        spec.ifname,
+                        spec.inner,
+                        peer_netns=target,
+                        mtu=spec.mtu,
+                        master=bridge,
+                        peer_mac=spec.mac,
+                        index=index,
+                    ),
+                    netlink.mark_port(index, f"{self._prefix}new:{key}"),
+                )
+            )
+        try:
+            netns.inside(Path(spec.netns), lambda: configure(spec))
+            self._netlink.do([netlink.mark_link(index, f"{self._prefix}{key}")])
+        except BaseException:
+            self._delete(spec)
+            raise
+
+    def _fix_port(self, spec: PortSpec) -> bool:
+        index = _index(spec.ifname)
+        self._netlink.do([netlink.set_link(spec.ifname, mtu=spec.mtu, master=_index(spec.bridge))])
+        return netns.inside(Path(spec.netns), lambda: adjust(spec, index))
+
+    def _own(self, ifname: str) -> wire.Link | None:
+        link = self._netlink.link(ifname)
+        return link if link and link.alias.startswith(self._prefix) else None
+
+    def _remove_marked(self, key: str) -> None:
+        """Remove a link by its mark, whatever its name now."""
+        for link in self._netlink.links():
+            if link.alias == f"{self._prefix}{key}":
+                self._netlink.do([netlink.delete_link(index=link.index)], missing_ok=True)
+
+    # -- rules
 
     def _rules(self) -> dict[str, Spec]:
-        objects = self._nft.table(rules.table(self.instance))
+        objects = self._nft.table(rules.table(self._instance))
         if objects is None:
             return {}
         version, elements = rules.observed(objects)
@@ -166,40 +226,76 @@ class World:
             found[f"rule:{name}:{element}"] = RuleSpec(set=name, element=element, value=value)
         return found
 
+    def _set_rule(self, verb: Verb, spec: RuleSpec) -> None:
+        element = (spec.set, spec.element, spec.value)
+        commands = rules.add(self._instance, [element])
+        if verb is Verb.UPDATE:
+            commands = rules.remove(self._instance, [element]) + commands
+        self._nft.run(commands)
+        self._forget(spec)
 
-def _link_spec(link: Any, names: dict[int, str], addresses: dict[int, list[Interface]]) -> Spec:
-    ifname, mtu = str(link.get("IFLA_IFNAME")), int(link.get("IFLA_MTU"))
-    if link.get("IFLA_LINKINFO").get("IFLA_INFO_KIND") == "bridge":
-        own = tuple(sorted(addresses.get(link["index"], ()), key=lambda a: a.version))
-        return BridgeSpec(ifname=ifname, mtu=mtu, mac=link.get("IFLA_ADDRESS"), addresses=own)
-    return PortSpec(ifname=ifname, bridge=names.get(link.get("IFLA_MASTER") or 0, ""), mtu=mtu)
+    def _forget(self, spec: RuleSpec) -> None:
+        if (port := rules.published_udp(spec.set, spec.element)) is not None:
+            self._conntrack.forget_udp(port)
+
+    def _delete(self, spec: Spec) -> None:
+        if isinstance(spec, TableSpec):
+            self._delete_rules(rules.delete(self._instance))
+        elif isinstance(spec, SandboxSpec):
+            netns.remove(Path(spec.path))
+        elif isinstance(spec, RuleSpec):
+            self._delete_rules(rules.remove(self._instance, [(spec.set, spec.element, spec.value)]))
+            self._forget(spec)
+        elif link := self._own(spec.ifname):
+            self._netlink.do([netlink.delete_link(index=link.index)], missing_ok=True)
+
+    def _delete_rules(self, commands: str) -> None:
+        with contextlib.suppress(NotFound):
+            self._nft.run(commands)
 
 
-def _prepare() -> None:
-    netns.lo_up()
-    netns.sysctl("ipv4/ip_unprivileged_port_start", "0")
-    netns.sysctl("ipv4/ping_group_range", "0 2147483647")
+def _index(ifname: str) -> int:
+    try:
+        return socket.if_nametoindex(ifname)
+    except OSError as error:
+        raise NotFound(f"link {ifname}: {error.strerror}") from error
 
 
-def _configure(port: Port, gateways: tuple[Address, ...]) -> None:
-    index = socket.if_nametoindex(port.ifname)
-    with Netlink() as inner:
-        requests = [netlink.set_link(port.ifname)]
-        requests += [netlink.add_address(index, address) for address in port.addresses]
-        if port.ifname == "eth0":
-            requests += [netlink.add_default(index, gateway) for gateway in gateways]
-        inner.do(requests)
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[int]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise NotFound(f"network namespace {path}: {error.strerror}") from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
-def _open_forwarding() -> None:
-    """Let the host route; where IPv6 forwarding was off, keep its own router advertisements working
-    (accept_ra 2, kernel ip-sysctl)."""
-    netns.sysctl("ipv4/ip_forward", "1")
-    conf = Path("/proc/sys/net/ipv6/conf")
-    if not conf.is_dir():
-        return
-    if (conf / "all/forwarding").read_text().strip() == "0":
-        for accept in conf.glob("*/accept_ra"):
-            if accept.read_text().strip() == "1":
-                accept.write_text("2")
-        (conf / "all/forwarding").write_text("1")
+def _make_sandbox(path: Path) -> None:
+    if not netns.alive(path):
+        netns.remove(path)
+        netns.create(path, prepare_sandbox)
+
+
+def _probe(host: str, publish: Publish) -> None:
+    kind = socket.SOCK_STREAM if publish.proto == "tcp" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as probe:
+        if ":" in host:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if publish.proto == "tcp":  # what only waits out TIME_WAIT has no listener
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, publish.host_port))
+        except OSError as error:
+            raise _not_free(publish, error) from error
+
+
+def _not_free(publish: Publish, error: OSError) -> NetError:
+    text = f"cannot publish {publish}: {error.strerror}"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return Invalid(f"{text}: {publish.host_ip} is no address of this host")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return Denied(f"{text}; run as root")
+    return Conflict(f"{text}; a process of this host has the port, choose another")

@@ -1,0 +1,170 @@
+"""Who holds which address and which host port: claims in the store, taken in one transaction with the port's record.
+
+An address is a key of its own that must be absent. A host port is one key for all addresses of the host, since a
+publication on every address excludes one on a single address: its value lists the holders, and must be unchanged. So
+two can never hold the same, whoever asks, and a claim without a port (a process killed in between) cannot come about.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from hawser.store import Compare, DeleteOp, KeyValue, Op, PutOp, Store, absent, unchanged
+
+from . import ipam, model, parse
+from .errors import Conflict, Invalid
+from .model import Address, Network, Port, Publish, Subnet, interface
+
+TRIES = 64
+EVERY = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a port asks for; `fixed` addresses by IP version."""
+
+    sandbox: str
+    ifname: str
+    netns: str
+    mac: str
+    fixed: Mapping[int, Address]
+    publish: tuple[Publish, ...] = ()
+
+
+def fixed_addresses(network: Network, wanted: Sequence[str]) -> dict[int, Address]:
+    """Requested addresses by version. Invalid."""
+    fixed: dict[int, Address] = {}
+    for text in wanted:
+        try:
+            address = ip_address(text)
+        except ValueError as error:
+            raise Invalid(f"address {text!r}: {error}") from None
+        ipam.check_fixed(network, address)
+        if address.version in fixed:
+            raise Invalid(f"addresses {fixed[address.version]} and {address}: give at most one of each version")
+        fixed[address.version] = address
+    return fixed
+
+
+class Claims:
+    """The claims of every port; one owner. Memory holds a copy of the addresses taken, the store decides."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._taken: dict[str, set[Address]] = {}
+        self._last: dict[tuple[str, int], Address] = {}
+
+    def remember(self, ports: Sequence[Port]) -> None:
+        """Take the ports of the store as the addresses that are held."""
+        self._taken = {}
+        for port in ports:
+            self._taken.setdefault(port.on, set()).update(address.ip for address in port.addresses)
+
+    async def take(self, network: Network, wanted: Wanted) -> Port:
+        """Choose addresses and write the port with all its claims, in one transaction; again when somebody was faster.
+
+        Conflict, Unavailable (no address left).
+        """
+        taken = self._taken.setdefault(network.key, set())
+        for _ in range(TRIES):
+            chosen = [self._choose(network, subnet, wanted, taken) for subnet in network.subnets]
+            port = _port(network, wanted, chosen)
+            compares, puts = await self._published(port)
+            for address in chosen:
+                compares.append(absent(_address_key(port.on, address)))
+                puts.append(PutOp(_address_key(port.on, address), port.id.encode()))
+            record = PutOp(model.PORTS + port.id, json.dumps(parse.encode_port(port)).encode())
+            if (await self._store.txn([*compares, absent(record.key)], [*puts, record])).succeeded:
+                taken.update(chosen)
+                self._last |= {(network.key, address.version): address for address in chosen}
+                return port
+            await self._learn(network, wanted, chosen, taken)
+        raise Conflict(f"network {network.key}: too many others take addresses at once; try again")
+
+    async def release(self, port: Port) -> None:
+        """Give back a port's claims and remove its record; nothing when it is not there."""
+        deletes: list[Op] = [DeleteOp(_address_key(port.on, address.ip)) for address in port.addresses]
+        deletes.append(DeleteOp(model.PORTS + port.id))
+        while True:
+            compares, given = await self._unpublished(port)
+            if (await self._store.txn(compares, [*deletes, *given])).succeeded:
+                break
+        self._taken.get(port.on, set()).difference_update(address.ip for address in port.addresses)
+
+    def _choose(self, network: Network, subnet: Subnet, wanted: Wanted, taken: set[Address]) -> Address:
+        if fixed := wanted.fixed.get(subnet.version):
+            return fixed
+        after = self._last.get((network.key, subnet.version))
+        for address in ipam.candidates(network, subnet, taken, after):
+            return address
+        raise ipam.exhausted(network, subnet)
+
+    async def _learn(self, network: Network, wanted: Wanted, chosen: Sequence[Address], taken: set[Address]) -> None:
+        """Why the transaction failed: a fixed address that is held is an error, another is passed over."""
+        for address in chosen:
+            holder = await self._store.get(_address_key(network.key, address))
+            if holder is None:
+                continue
+            if wanted.fixed.get(address.version) == address:
+                raise Conflict(f"address {address} of {network.key} is held by {_owner(holder)}; choose another")
+            taken.add(address)
+        if await self._store.get(f"{model.PORTS}{wanted.sandbox}:{wanted.ifname}"):
+            raise Conflict(f"{wanted.sandbox} has an interface {wanted.ifname} already; choose another name")
+
+    async def _published(self, port: Port) -> tuple[list[Compare], list[Op]]:
+        compares: list[Compare] = []
+        wanted: dict[str, dict[str, str]] = {}
+        for publish in port.publish:
+            key = _published_key(publish)
+            if key not in wanted:
+                compare, wanted[key] = await self._holders(key)
+                compares.append(compare)
+            host, holders = str(publish.host_ip or EVERY), wanted[key]
+            clash = holders.get(host) or holders.get(EVERY) or (host == EVERY and next(iter(holders.values()), None))
+            if clash:
+                raise Conflict(f"cannot publish {publish}: {clash.split(':')[0]} has the port; choose another")
+            holders[host] = port.id
+        return compares, [PutOp(key, json.dumps(holders).encode()) for key, holders in wanted.items()]
+
+    async def _unpublished(self, port: Port) -> tuple[list[Compare], list[Op]]:
+        compares: list[Compare] = []
+        ops: list[Op] = []
+        for key in sorted({_published_key(publish) for publish in port.publish}):
+            compare, holders = await self._holders(key)
+            left = {host: holder for host, holder in holders.items() if holder != port.id}
+            compares.append(compare)
+            ops.append(PutOp(key, json.dumps(left).encode()) if left else DeleteOp(key))
+        return compares, ops
+
+    async def _holders(self, key: str) -> tuple[Compare, dict[str, str]]:
+        entry = await self._store.get(key)
+        if entry is None:
+            return absent(key), {}
+        holders: dict[str, str] = json.loads(entry.value)
+        return unchanged(entry), holders
+
+
+def _port(network: Network, wanted: Wanted, chosen: Sequence[Address]) -> Port:
+    return Port(
+        sandbox=wanted.sandbox,
+        ifname=wanted.ifname,
+        tenant=network.tenant,
+        network=network.name,
+        netns=wanted.netns,
+        mac=wanted.mac,
+        addresses=tuple(interface(a, s) for a, s in zip(chosen, network.subnets, strict=True)),
+        publish=wanted.publish,
+    )
+
+
+def _address_key(network: str, address: Address) -> str:
+    return f"{model.ADDRESSES}{network}/{address}"
+
+
+def _published_key(publish: Publish) -> str:
+    return f"{model.PUBLISHED}{publish.proto}/{publish.host_port}"
+
+
+def _owner(holder: KeyValue) -> str:
+    return holder.value.decode().split(":")[0]

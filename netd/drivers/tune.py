@@ -1,0 +1,41 @@
+"""The sysctls netd needs (kernel Documentation/networking/ip-sysctl.rst), each set only where it differs."""
+
+from pathlib import Path
+
+from . import netns
+
+CONF6 = Path("/proc/sys/net/ipv6/conf")
+
+
+def has_ipv6() -> bool:
+    """Whether this kernel speaks IPv6."""
+    return CONF6.is_dir()
+
+
+def open_forwarding() -> None:
+    """Let the host route. Where IPv6 forwarding was off, keep its own router advertisements working (accept_ra 2)."""
+    netns.sysctl("ipv4/ip_forward", "1")
+    if not CONF6.is_dir() or (CONF6 / "all/forwarding").read_text().strip() != "0":
+        return
+    for accept in CONF6.glob("*/accept_ra"):
+        if accept.read_text().strip() == "1":
+            netns.sysctl(f"ipv6/conf/{accept.parent.name}/accept_ra", "2")
+    netns.sysctl("ipv6/conf/all/forwarding", "1")
+
+
+def harden_bridge(ifname: str) -> None:
+    """A bridge takes 127.0.0.1's translated packets (published ports), and no router advertisement of a container."""
+    netns.sysctl(f"ipv4/conf/{ifname}/route_localnet", "1")
+    if CONF6.is_dir():
+        netns.sysctl(f"ipv6/conf/{ifname}/accept_ra", "0")
+        netns.sysctl(f"ipv6/conf/{ifname}/accept_redirects", "0")
+        netns.sysctl(f"ipv6/conf/{ifname}/disable_ipv6", "0")
+
+
+def prepare_sandbox() -> None:
+    """Inside: loopback up, ports below 1024 and ping open to everybody, and no neighbour's router advertisement."""
+    netns.lo_up()
+    netns.sysctl("ipv4/ip_unprivileged_port_start", "0")
+    netns.sysctl("ipv4/ping_group_range", "0 2147483647")
+    if CONF6.is_dir():
+        netns.sysctl("ipv6/conf/default/accept_ra", "0")

@@ -1,0 +1,185 @@
+"""The edge of netd: untrusted mappings and texts become models, or one Invalid that names every problem.
+
+What the store holds is read by the same parsers, so that parse(encode(x)) = x. Types are taken strictly: `true` is no
+MTU, `"no"` is no boolean, 5 is no subnet.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import Any, TypeVar
+
+from .errors import Invalid
+from .model import IFNAME_MAX, Address, Kind, Network, Port, Publish, Subnet
+
+T = TypeVar("T")
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+KNOWN = ("gateways", "internal", "kind", "mtu", "name", "subnets", "tenant")
+MTU_MIN, MTU6_MIN, MTU_MAX = 576, 1280, 65535
+PROTOS = ("tcp", "udp")
+PUBLISH = re.compile(r"(?:(\[[^\]]+\]|[^:\[\]]+):)?(\d+):(\d+)(?:/(\w+))?")
+
+
+def check_label(text: object, what: str) -> str:
+    """A name that fits a store key and a DNS label, or Invalid."""
+    if not isinstance(text, str) or not LABEL.fullmatch(text):
+        raise Invalid(f"{what} {text!r}: use 1-63 of a-z, 0-9 and -, beginning and ending with a letter or digit")
+    return text
+
+
+def check_ifname(text: str) -> str:
+    """An interface name the kernel takes (dev_valid_name in net/core/dev.c), or Invalid."""
+    if not 0 < len(text.encode()) <= IFNAME_MAX or text in (".", "..", "lo") or re.search(r"[/:%\s\0]", text):
+        raise Invalid(f"interface name {text!r}: the kernel takes 1-{IFNAME_MAX} bytes without /, :, % or blanks")
+    return text
+
+
+def parse_network(spec: Mapping[str, Any]) -> Network:
+    """A network from an untrusted mapping; Invalid names every problem at once."""
+    problems = [f"unknown field {key!r}; known: {', '.join(KNOWN)}" for key in sorted(map(str, set(spec) - set(KNOWN)))]
+    for key in ("tenant", "name"):
+        try:
+            check_label(spec.get(key), key)
+        except Invalid as error:
+            problems.append(str(error))
+    kind, internal = spec.get("kind", "bridge"), spec.get("internal", False)
+    if not isinstance(kind, str) or kind not in list(Kind):
+        problems.append(f"kind {kind!r}: known kinds: {', '.join(Kind)}")
+    if not isinstance(internal, bool):
+        problems.append(f"internal {internal!r}: give true or false")
+    subnets: tuple[Subnet, ...] = _parsed(spec.get("subnets", ()), ip_network, "subnet", problems)
+    given: tuple[Address, ...] = _parsed(spec.get("gateways", ()), ip_address, "gateway", problems)
+    problems += _subnet_problems(subnets) or _mtu_problems(spec.get("mtu"), subnets)
+    gateways = _gateways(subnets, given, problems)
+    if problems:
+        raise Invalid("network: " + "; ".join(problems))
+    return Network(
+        tenant=spec["tenant"],
+        name=spec["name"],
+        kind=Kind(kind),
+        subnets=subnets,
+        gateways=gateways,
+        internal=internal,
+        mtu=spec.get("mtu"),
+    )
+
+
+def _parsed(texts: object, parse: Callable[[str], T], what: str, problems: list[str]) -> tuple[T, ...]:
+    found: list[T] = []
+    for text in texts if isinstance(texts, Sequence) and not isinstance(texts, str) else (texts,):
+        try:
+            if not isinstance(text, str) or "%" in text:
+                raise ValueError("give it as text, like 10.0.0.0/24 or 10.0.0.1")
+            found.append(parse(text))
+        except ValueError as error:
+            problems.append(f"{what} {text!r}: {error}")
+    return tuple(found)
+
+
+def _subnet_problems(subnets: Sequence[Subnet]) -> list[str]:
+    problems = []
+    for index, one in enumerate(subnets):
+        if one.num_addresses < 4:
+            problems.append(f"subnet {one} has no room for a gateway and a container; use at most /30 or /126")
+        if one.is_loopback or one.is_multicast or one.is_link_local or one.network_address.is_unspecified:
+            problems.append(f"subnet {one} has a meaning of its own; use a private or a public one")
+        for other in subnets[index + 1 :]:
+            if one.version == other.version:
+                what = "overlap" if one.overlaps(other) else f"are both IPv{one.version}"
+                problems.append(f"subnets {one} and {other} {what}; give at most one of each version")
+    return problems
+
+
+def _mtu_problems(mtu: object, subnets: Sequence[Subnet]) -> list[str]:
+    if mtu is None:
+        return []
+    if not isinstance(mtu, int) or isinstance(mtu, bool) or not MTU_MIN <= mtu <= MTU_MAX:
+        return [f"mtu {mtu!r}: give {MTU_MIN}-{MTU_MAX}"]
+    if mtu < MTU6_MIN and (not subnets or any(subnet.version == 6 for subnet in subnets)):
+        return [f"mtu {mtu}: IPv6 needs {MTU6_MIN} (RFC 8200 §5); raise it, or give only an IPv4 subnet"]
+    return []
+
+
+def _gateways(subnets: Sequence[Subnet], given: Sequence[Address], problems: list[str]) -> tuple[Address, ...]:
+    found: list[Address] = []
+    left = list(given)
+    for subnet in subnets:
+        mine = [address for address in left if address in subnet]
+        if len(mine) > 1:
+            problems.append(f"gateways {', '.join(map(str, mine))} are both in {subnet}; give one")
+        left = [address for address in left if address not in mine]
+        gateway = mine[0] if mine else subnet.network_address + (subnet.num_addresses > 1)
+        if mine and gateway in (subnet.network_address, subnet.broadcast_address):
+            problems.append(f"gateway {gateway} is the first or last address of {subnet}; choose another")
+        found.append(gateway)
+    problems += [f"gateway {address} is in none of the subnets" for address in left]
+    return tuple(found)
+
+
+def parse_publish(text: str) -> Publish:
+    """`[HOST_IP:]HOST_PORT:PORT[/proto]`, an IPv6 address in brackets: the inverse of `str(Publish)`."""
+    match = PUBLISH.fullmatch(text)
+    if match is None:
+        raise Invalid(f"publish {text!r}: give [HOST_IP:]HOST_PORT:PORT[/tcp|udp], an IPv6 address in brackets")
+    host, outer, inner, proto = match.groups()
+    try:
+        host_ip = ip_address(host.strip("[]")) if host else None
+    except ValueError as error:
+        raise Invalid(f"publish {text!r}: {error}") from None
+    if host_ip is not None and host_ip.is_unspecified:
+        host_ip = None
+    return check_publish(Publish(host_port=int(outer), port=int(inner), proto=proto or "tcp", host_ip=host_ip))
+
+
+def check_publish(publish: Publish) -> Publish:
+    """A published port with ports of 1-65535 and a protocol there is, or Invalid."""
+    if publish.proto not in PROTOS:
+        raise Invalid(f"publish {publish}: protocol {publish.proto!r} is not known; use tcp or udp")
+    for port in (publish.host_port, publish.port):
+        if not 1 <= port <= 65535:
+            raise Invalid(f"publish {publish}: port {port} is not in 1-65535")
+    return publish
+
+
+def encode_network(network: Network) -> dict[str, Any]:
+    """The plain form that `parse_network` reads back."""
+    return {
+        "tenant": network.tenant,
+        "name": network.name,
+        "kind": str(network.kind),
+        "subnets": [str(subnet) for subnet in network.subnets],
+        "gateways": [str(gateway) for gateway in network.gateways],
+        "internal": network.internal,
+        "mtu": network.mtu,
+    }
+
+
+def encode_port(port: Port) -> dict[str, Any]:
+    """The plain form that `parse_port` reads back."""
+    return {
+        "sandbox": port.sandbox,
+        "ifname": port.ifname,
+        "tenant": port.tenant,
+        "network": port.network,
+        "netns": port.netns,
+        "mac": port.mac,
+        "addresses": [str(address) for address in port.addresses],
+        "publish": [str(publish) for publish in port.publish],
+    }
+
+
+def parse_port(plain: Mapping[str, Any]) -> Port:
+    """A port from its plain form in the store; Invalid when it is no such thing."""
+    try:
+        return Port(
+            sandbox=check_label(plain["sandbox"], "sandbox"),
+            ifname=check_ifname(plain["ifname"]),
+            tenant=check_label(plain["tenant"], "tenant"),
+            network=check_label(plain["network"], "network"),
+            netns=plain["netns"],
+            mac=plain["mac"],
+            addresses=tuple(ip_interface(address) for address in plain["addresses"]),
+            publish=tuple(parse_publish(publish) for publish in plain["publish"]),
+        )
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise Invalid(f"port: {error!r}") from error

@@ -1,0 +1,40 @@
+"""The door to the kernel: what netd needs of it, and nothing more.
+
+The real one is `drivers.world.World`; tests use one in memory that obeys the same laws. All calls block and come from
+one thread. `apply` is idempotent: made twice is made once, and what is gone may be deleted.
+"""
+
+from typing import Protocol
+
+from hawser.store.reconcile import Step
+
+from .compile import Spec
+from .model import Publish, Subnet
+
+
+class Kernel(Protocol):
+    """The links, namespaces and rules of one node; any call may raise NetError."""
+
+    def observe(self) -> dict[str, Spec]:
+        """Everything with this node's mark."""
+        ...
+
+    def apply(self, step: Step[Spec]) -> None:
+        """Do one step, wholly or not at all."""
+        ...
+
+    def uplink_mtu(self) -> int:
+        """The MTU of the link with the default route; 1500 without one."""
+        ...
+
+    def used_subnets(self) -> list[Subnet]:
+        """Subnets and addresses the host has routes to, defaults left out."""
+        ...
+
+    def check_free(self, publish: Publish) -> None:
+        """Conflict when a process of the host listens on the port; Invalid when the address is not the host's."""
+        ...
+
+    def close(self) -> None:
+        """Let go; nothing is removed."""
+        ...

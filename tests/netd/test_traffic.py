@@ -1,0 +1,189 @@
+"""Packets through real networks: who reaches whom, and as whom."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hawser.netd.agent import Attachment, NetAgent
+from hawser.netd.drivers.netlink import Netlink
+from hawser.netd.parse import parse_publish
+
+from .machines import NODE4, NODE6, OUTSIDE4, OUTSIDE6, ask, outside, ping, route_back, serving
+
+pytestmark = pytest.mark.root
+
+
+class Site:
+    """Sandboxes attached in one line."""
+
+    def __init__(self, net: NetAgent) -> None:
+        self.net = net
+        self.paths: dict[str, str] = {}
+
+    async def network(self, name: str, **spec: Any) -> None:
+        await self.net.create_network({"tenant": "t", "name": name, **spec})
+
+    async def box(self, name: str, network: str = "n", publish: tuple[str, ...] = ()) -> Attachment:
+        self.paths[name] = await self.net.make_sandbox(name)
+        published = tuple(parse_publish(text) for text in publish)
+        return await self.net.attach(name, tenant="t", network=network, publish=published)
+
+
+@pytest.fixture
+async def site(net: NetAgent) -> AsyncIterator[Site]:
+    site = Site(net)
+    await site.network("n")
+    yield site
+
+
+@pytest.fixture
+def world(rundir: Path) -> Iterator[Path]:
+    with outside(rundir) as path:
+        yield path
+
+
+def ips(attachment: Attachment) -> list[str]:
+    return [str(address.ip) for address in attachment.addresses]
+
+
+async def off(act: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return await asyncio.to_thread(act, *args, **kwargs)
+
+
+async def test_containers_of_a_network_reach_each_other_by_ipv4_and_ipv6(site: Site) -> None:
+    a, b = await site.box("a"), await site.box("b")
+    assert [address.version for address in b.addresses] == [4, 6]
+    for host in ips(b):
+        assert ping(site.paths["a"], host)
+    with serving(site.paths["b"], 80), serving(site.paths["b"], 80, ips(b)[1]):
+        assert ask(site.paths["a"], ips(b)[0], 80) == ips(a)[0]
+        assert ask(site.paths["a"], ips(b)[1], 80) == ips(a)[1]
+
+
+async def test_the_outside_sees_the_node_not_the_container(site: Site, world: Path) -> None:
+    await site.box("a")
+    with serving(world, 80), serving(world, 80, OUTSIDE6):
+        assert ask(site.paths["a"], OUTSIDE4, 80) == NODE4
+        assert ask(site.paths["a"], OUTSIDE6, 80) == NODE6
+    assert ping(site.paths["a"], OUTSIDE4)
+
+
+@pytest.mark.parametrize("proto", ["tcp", "udp"])
+async def test_a_published_port_is_reached_from_everywhere(site: Site, world: Path, proto: str) -> None:
+    udp = proto == "udp"
+    a = await site.box("a", publish=(f"8080:80/{proto}",))
+    await site.box("b")
+    await site.network("other")
+    await site.box("c", "other")
+    with serving(site.paths["a"], 80, udp=udp), serving(site.paths["a"], 80, ips(a)[1], udp=udp):
+        assert ask(world, NODE4, 8080, udp=udp) == OUTSIDE4, "from outside, with the client's own address"
+        assert ask(world, NODE6, 8080, udp=udp) == OUTSIDE6
+        assert ask(None, NODE4, 8080, udp=udp), "from the host by its address"
+        assert ask(None, "127.0.0.1", 8080, udp=udp), "from the host by loopback"
+        assert ask(None, "::1", 8080, udp=udp), "from the host by IPv6 loopback"
+        assert ask(site.paths["b"], NODE4, 8080, udp=udp), "from a neighbour"
+        assert ask(site.paths["b"], NODE6, 8080, udp=udp)
+        assert ask(site.paths["a"], NODE4, 8080, udp=udp), "from itself"
+        assert ask(site.paths["a"], str(a.gateways[0]), 8080, udp=udp), "from itself by its gateway"
+        assert ask(site.paths["c"], NODE4, 8080, udp=udp), "from another network by the node's address"
+
+
+async def test_a_port_published_on_one_address_is_on_no_other(site: Site, world: Path) -> None:
+    await site.box("a", publish=("127.0.0.1:8080:80",))
+    with serving(site.paths["a"], 80):
+        assert ask(None, "127.0.0.1", 8080)
+        assert ask(world, NODE4, 8080) is None
+        assert ask(None, NODE4, 8080) is None
+
+
+async def test_nothing_passes_between_two_networks(site: Site) -> None:
+    await site.box("a")
+    await site.network("other")
+    b = await site.box("b", "other")
+    with serving(site.paths["b"], 80), serving(site.paths["b"], 80, ips(b)[1]):
+        for host in ips(b):
+            assert not ping(site.paths["a"], host)
+            assert ask(site.paths["a"], host, 80) is None
+            assert ask(None, host, 80), "the host itself does reach it"
+
+
+async def test_the_outside_reaches_only_what_is_published(site: Site, world: Path) -> None:
+    a = await site.box("a", publish=("8080:80",))
+    route_back(world, a.addresses[0].network)
+    route_back(world, a.addresses[1].network, NODE6)
+    with serving(site.paths["a"], 80), serving(site.paths["a"], 81), serving(None, 5353, str(a.gateways[0])):
+        assert ask(world, NODE4, 8080)
+        for host in ips(a):
+            assert ask(world, host, 80) is None
+            assert not ping(world, host)
+        assert ask(world, a.gateways[0], 5353) is None, "the gateway is not the outside's"
+        assert ask(site.paths["a"], a.gateways[0], 5353) == ips(a)[0]
+
+
+async def test_an_internal_network_has_no_way_out_and_none_in(site: Site, world: Path) -> None:
+    await site.network("inner", internal=True)
+    a, b = await site.box("a", "inner"), await site.box("b", "inner")
+    route_back(world, a.addresses[0].network)
+    assert ping(site.paths["a"], ips(b)[0])
+    assert ping(site.paths["a"], a.gateways[0])
+    assert not ping(site.paths["a"], OUTSIDE4)
+    assert not ping(world, ips(a)[0])
+
+
+async def test_a_container_reaches_neither_the_hosts_loopback_nor_another_gateway(site: Site) -> None:
+    await site.network("other")
+    b = await site.box("b", "other")
+    a = await site.box("a")
+    with serving(None, 6000, "127.0.0.1") as seen, serving(None, 6001):
+        assert ask(site.paths["a"], "127.0.0.1", 6000) is None
+        assert ask(site.paths["a"], a.gateways[0], 6001), "its own gateway answers"
+        for gateway in b.gateways:
+            assert not ping(site.paths["a"], gateway)
+        assert ask(site.paths["a"], b.gateways[0], 6001) is None
+    assert seen == []
+
+
+async def test_a_udp_client_that_never_stops_reaches_the_next_container(site: Site, world: Path) -> None:
+    """conntrack would keep leading its packets to the container that is gone."""
+    import socket
+
+    from hawser.netd.drivers import netns
+    from tests.wait import until
+
+    client = netns.inside(world, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    client.connect((NODE4, 5000))
+    client.setblocking(False)
+
+    def answered() -> bool:
+        try:
+            client.send(b"x")
+            return bool(client.recv(100))
+        except OSError:
+            return False
+
+    with client:
+        assert not answered()  # an entry from before the port is published
+        for name in ("a", "b"):
+            await site.box(name, publish=("5000:53/udp",))
+            with serving(site.paths[name], 53, udp=True):
+                until(answered, what=f"an answer of {name}")
+            await site.net.remove_sandbox(name)
+
+
+async def test_the_mtu_is_the_uplinks(net: NetAgent, rundir: Path) -> None:
+    with outside(rundir, mtu=1400):
+        assert await net.reconcile() == ()
+        site = Site(net)
+        await site.network("n")
+        await site.box("a")
+        await site.network("small", mtu=1300)
+        await site.box("b", "small")
+        with Netlink() as here:
+            mtus = {link.mtu for link in here.links() if "hawser:" in link.alias}
+        assert mtus == {1400, 1300}
+    steps = await net.reconcile()
+    assert [step.key for step in steps] == ["bridge:t/n", "port:a:eth0"], "the uplink's MTU changed"
+    assert await net.plan() == ()
