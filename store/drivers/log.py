@@ -102,6 +102,8 @@ class Log:
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
         if not self._database.execute("SELECT 1 FROM sqlite_master").fetchone():
             self._database.executescript(SCHEMA)
+            # into the file itself: whatever happens to the -wal file, this is a store
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         elif application != APPLICATION:
             raise Corrupt(f"{self.file} is a database of another program; choose another directory")
         elif version != VERSION:

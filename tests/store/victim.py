@@ -1,0 +1,44 @@
+"""A process with a store, for tests that kill it or keep it out: `python -m tests.store.victim DIRECTORY [WRITERS]`.
+
+It says `open`, or why not; with WRITERS it then writes pairs of keys for ever and says the number of each when, and
+only when, it was acknowledged.
+"""
+
+import asyncio
+import itertools
+import os
+import sys
+from pathlib import Path
+
+from hawser.store import PutOp, SqliteStore, StoreError
+
+
+def say(line: str) -> None:
+    os.write(1, line.encode() + b"\n")
+
+
+async def write(store: SqliteStore, numbers: "itertools.count[int]") -> None:
+    for number in numbers:
+        value = os.urandom(8) * (number % 64)
+        await store.txn([], [PutOp(f"left/{number:09}", value), PutOp(f"right/{number:09}", value)])
+        say(str(number))
+
+
+async def main(directory: Path, writers: int) -> None:
+    try:
+        store = await SqliteStore.open(directory, keep=100)
+    except StoreError as error:
+        say(f"{error.kind}: {error}")
+        return
+    say("open")
+    last = (await store.range("", prefix=True)).revision
+    numbers = itertools.count(last)
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(writers):
+            tasks.create_task(write(store, numbers))
+    if not writers:
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), int((sys.argv[2:] or ["0"])[0])))
