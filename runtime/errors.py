@@ -13,6 +13,14 @@ class Invalid(RuntimeFault):
     kind = "usage"
 
 
+class NotRunnable(Invalid):
+    """The program cannot be executed; `exit_code` as shells say it: 127 it does not exist, 126 it is no program."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class NotFound(RuntimeFault):
     """No such image or container."""
 

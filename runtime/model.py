@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from .errors import Invalid
 
+REQUEST_MAX = 128 << 10
 ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 MIN_MEMORY = 4 << 20
 
@@ -31,14 +32,16 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
-    """One container. `netns` is the path of a network namespace (None: a new, empty one).
+    """One container; without an image a process of the machine, in its namespaces, with cgroups and log of its own.
+
+    `netns` is the path of a network namespace (None: a new, empty one; without an image, the machine's).
 
     `user` is `uid[:gid]` or a name of the image's /etc/passwd. `dns` and `hosts` are the texts of /etc/resolv.conf and
     /etc/hosts. `stop_timeout` in seconds.
     """
 
     id: str
-    image: str
+    image: str | None
     argv: tuple[str, ...]
     name: str = ""
     tenant: str = "default"
@@ -87,11 +90,15 @@ class ContainerInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecResult:
-    """The end of a command run in a container, and what it wrote."""
+    """The end of a command run in a container, and what it wrote (of each stream, the first MiB).
+
+    `timed_out`: it was killed for being late, `code` is 124 as of timeout(1).
+    """
 
     code: int
     stdout: bytes = b""
     stderr: bytes = b""
+    timed_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +119,23 @@ def check(spec: ContainerSpec) -> None:
         problems.append("no command; give one after the image")
     if any("\0" in text for text in (*spec.argv, *spec.env, *spec.env.values(), spec.cwd)):
         problems.append("a NUL byte in command, environment or directory")
-    if len(spec.hostname) > 64:
+    size = sum(len(text.encode(errors="replace")) + 1 for text in (*spec.argv, *spec.env, *spec.env.values()))
+    if size > REQUEST_MAX:
+        problems.append(f"command and environment of {size} bytes; at most {REQUEST_MAX}")
+    if any(not name or "=" in name for name in spec.env):
+        problems.append("an environment variable's name is empty or has a '='")
+    if not spec.user or ":" in spec.user.partition(":")[2]:
+        problems.append(f"user {spec.user!r}: use UID, UID:GID, NAME or NAME:GROUP")
+    if len(spec.hostname.encode()) > 64:
         problems.append(f"hostname of {len(spec.hostname)} characters; the kernel takes 64")
     if not spec.cwd.startswith("/"):
         problems.append(f"working directory {spec.cwd!r} is not absolute")
     problems += [f"mount target {m.target!r} is not absolute" for m in spec.mounts if not m.target.startswith("/")]
     problems += [f"mount target {m.target!r} climbs" for m in spec.mounts if ".." in m.target.split("/")]
+    problems += [f"mount target {m.target!r} is the root" for m in spec.mounts if not m.target.strip("/")]
+    problems += [f"mount source {m.source!r} is not absolute" for m in spec.mounts if not m.source.startswith("/")]
+    if spec.image is None and (spec.mounts or spec.hostname or spec.read_only):
+        problems.append("mounts, hostname and read-only need an image: a host process has the machine's")
     if spec.limits.cpu is not None and spec.limits.cpu < 0.01:
         problems.append(f"cpu limit {spec.limits.cpu}: give at least 0.01 cores")
     if spec.limits.memory is not None and spec.limits.memory < MIN_MEMORY:

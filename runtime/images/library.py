@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -46,6 +47,7 @@ class Images:
         self.root = root
         self.uid_base = uid_base
         self.in_use = in_use
+        self.lock = threading.RLock()
         for name in ("layers", "names", "incoming"):
             (root / name).mkdir(parents=True, exist_ok=True)
         for leftover in (root / "incoming").iterdir():
@@ -88,13 +90,26 @@ class Images:
 
     def remove(self, name: str) -> None:
         """Forget a name, and its layer when no other name means it. NotFound, Conflict."""
-        image = self.get(name)
-        others = [other for other in self.ls() if other.id == image.id and other.name != image.name]
-        if not others and self.in_use(image.id):
-            raise Conflict(f"image {image.name} is used by a container; remove that first")
-        (self.root / "names" / f"{image.name}.json").unlink()
-        if not others:
-            shutil.rmtree(self.layer_path(image))
+        with self.lock:
+            image = self.get(name)
+            others = [other for other in self.ls() if other.id == image.id and other.name != image.name]
+            if not others and self.in_use(image.id):
+                raise Conflict(f"image {image.name} is used by a container; remove that first")
+            (self.root / "names" / f"{image.name}.json").unlink()
+        self.collect()
+
+    def collect(self) -> None:
+        """Remove layers that no name means and no container stands on."""
+        doomed = []
+        with self.lock:
+            named = {image.id for image in self.ls()}
+            for layer in os.listdir(self.root / "layers"):
+                if layer not in named and not self.in_use(layer):
+                    place = Path(tempfile.mkdtemp(dir=self.root / "incoming"))
+                    (self.root / "layers" / layer).rename(place / "fs")
+                    doomed.append(place)
+        for place in doomed:
+            shutil.rmtree(place, ignore_errors=True)
 
     def layer_path(self, image: Image) -> Path:
         """The directory of an image's root file system."""
@@ -123,16 +138,15 @@ class Images:
 
     def _publish(self, tree: Path, image: Image) -> Image:
         layer = self.layer_path(image)
-        subprocess.run(["sync", "-f", str(tree)], check=True)
-        if not layer.exists():
-            tree.rename(layer)
         entry = self.root / "names" / f"{image.name}.json"
-        fresh = entry.with_suffix(".new")
+        fresh = tree.parent / "name"
         with fresh.open("w") as stream:
             json.dump(asdict(image), stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        fresh.rename(entry)
+        subprocess.run(["sync", "-f", str(tree)], check=True)
+        with self.lock:
+            if not layer.exists():
+                tree.rename(layer)
+            fresh.rename(entry)
         return image
 
 

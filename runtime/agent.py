@@ -1,0 +1,287 @@
+"""The runtime of a node: containers from images, and processes of the machine, that survive the node.
+
+Every container has a shim (drivers/shim.py) that the node only watches, by pidfd: when it ends, the record of the
+program's end is there; if not, somebody killed it, and the node kills what it left and writes the record. After a restart the
+containers' directories say what there was, their locks which shims still live. What exists beyond that (cgroups,
+half-made directories, processes without a shim) is leftover: `plan` lists it, `open` removes it.
+"""
+
+import asyncio
+import contextlib
+import functools
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hawser.store.reconcile import Step
+
+from . import requests
+from .container import Container
+from .drivers import logfile, procfs
+from .drivers.capture import run_command
+from .drivers.forest import Forest
+from .drivers.launcher import Launcher
+from .drivers.leftovers import Leftover, Leftovers
+from .drivers.records import Record, Shelf, decode_running
+from .errors import Conflict, Invalid, NotFound, RuntimeFault, Unavailable
+from .images import Images
+from .model import ContainerInfo, ContainerSpec, ExecResult, Exit, LogLine, check
+from .watch import Watch
+
+SIGKILL = 9
+
+
+class Runtime:
+    """Containers of one node below `data` (durable) and `run` (until reboot), in cgroups marked `instance`.
+
+    `on_change(id)` is called on the loop when a container starts or ends.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        run: Path,
+        instance: str,
+        images: Images,
+        *,
+        on_change: Callable[[str], None] = lambda container: None,
+    ) -> None:
+        self.images = images
+        self._data = data
+        self._boot = procfs.boot_id()
+        self._shelf = Shelf(data.absolute() / "containers")
+        self._launcher = Launcher(run.absolute())
+        self._forest = Forest(instance)
+        self._leftovers = Leftovers(self._shelf, self._forest)
+        self._watch = Watch(self._shelf, self._forest, self._boot, on_change)
+        self._containers = self._watch.containers
+        self._claim = -1
+        images.in_use = lambda layer: any(c.record.layer == layer for c in self._containers.values())
+
+    async def open(self) -> None:
+        """Start the zygote, adopt what runs, remove leftovers. Conflict when another node has the data directory."""
+        try:
+            for directory in (self._shelf.root, self._launcher.run):
+                directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._claim = self._shelf.claim()
+        except BlockingIOError:
+            raise Conflict(
+                f"{self._data} belongs to another running node; stop that, or use another directory"
+            ) from None
+        except OSError as error:
+            raise Unavailable(f"data directory: {error.strerror}: {error.filename}") from error
+        try:
+            await self._launcher.start()
+            await self._watch.load()
+            await self._clear()
+            self._forest.prepare()
+            await asyncio.to_thread(self.images.collect)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def run(self) -> None:
+        """Keep a zygote at hand, until cancelled. Ends of containers are noticed without it."""
+        while True:
+            await self._launcher.start()
+            await self._launcher.died()
+
+    async def close(self) -> None:
+        """Let go: the zygote ends, the containers go on."""
+        self._watch.forget()
+        await self._launcher.stop()
+        if self._claim >= 0:
+            os.close(self._claim)
+            self._claim = -1
+
+    async def create(self, spec: ContainerSpec) -> ContainerInfo:
+        """Make a container, not running. Invalid, NotFound (image), Conflict (id taken), Unavailable (disk, limit)."""
+        check(spec)
+        self._forest.groups(spec.id, spec.limits)
+        if missing := _missing(spec):
+            raise Invalid(f"container {spec.name or spec.id}: mount source {missing} does not exist; create it first")
+        if spec.id in self._containers:
+            raise Conflict(f"container {spec.id} exists already; remove it or choose another id")
+        with self.images.lock:
+            layer = self.images.get(spec.image).id if spec.image is not None else None
+            record = Record(spec=spec, layer=layer, created=time.time())
+            try:
+                self._shelf.put(record, self.images.uid_base)
+            except OSError as error:
+                words = f"{error.strerror}: {self._data}"
+                raise Unavailable(f"container {spec.name or spec.id}: {words}; nothing was created") from error
+            self._containers[spec.id] = Container(record)
+        return self.get(spec.id)
+
+    async def start(self, id: str) -> ContainerInfo:
+        """Run its program; returns when exec succeeded. NotRunnable (126, 127), Invalid, Conflict, Unavailable."""
+        container = self._find(id)
+        if container.running or container.starting or container.removing:
+            raise Conflict(f"container {container.spec.name or id} is running, starting or being removed")
+        container.starting = True
+        try:
+            channel = await self._launcher.request(self._request(container))
+        except BaseException:
+            container.starting = False
+            raise
+        try:
+            answer = await channel.receive()
+        except asyncio.CancelledError:
+            channel.hand_over(functools.partial(self._answered, container))
+            raise
+        channel.close()
+        if failure := self._answered(container, answer):
+            raise failure
+        return container.info()
+
+    def _request(self, container: Container) -> dict[str, Any]:
+        spec, layer = container.spec, container.record.layer
+        lower = self.images.root.absolute() / "layers" / layer if layer else None
+        if lower and not lower.is_dir():
+            raise NotFound(
+                f"container {spec.name or spec.id}: the layer of image {spec.image} is gone; import it again"
+            )
+        if container.exit is not None:
+            self._shelf.forget_run(spec.id)
+            container.exit = None
+        container.ended.clear()
+        groups = self._forest.groups(spec.id, spec.limits)
+        place = self._shelf.place(spec.id)
+        return requests.start(spec, place, lower, groups, boot=self._boot, base=self.images.uid_base)
+
+    def _answered(self, container: Container, answer: Mapping[str, Any] | None) -> RuntimeFault | None:
+        container.starting = False
+        if answer is None:
+            self._forest.clear(container.spec.id)
+            return Unavailable(
+                f"container {container.spec.name or container.spec.id}: its launcher was killed; try again"
+            )
+        if "errno" in answer:
+            return requests.fault(container.spec, answer)
+        self._watch.begin(container, decode_running(answer["state"]))
+        return None
+
+    async def stop(self, id: str, timeout: float | None = None) -> Exit:
+        """Its stop signal, SIGKILL after `timeout` seconds (None: its own). Not running: how it ended, or Conflict."""
+        container = self._find(id)
+        if container.running is None and container.exit:
+            return container.exit
+        number = container.spec.stop_signal
+        wait = container.spec.stop_timeout if timeout is None else timeout
+        if wait > 0 and container.hears(number):
+            container.send(number)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    return await self.wait(id)
+        container.send(SIGKILL)
+        return await self.wait(id)
+
+    async def kill(self, id: str, signal: int) -> None:
+        """Send its program a signal. Conflict when it does not run, Invalid for no signal."""
+        container = self._find(id)
+        try:
+            container.send(signal)
+        except (OSError, ValueError) as error:
+            raise Invalid(f"signal {signal}: {error}") from error
+
+    async def wait(self, id: str) -> Exit:
+        """How it ended, when it has."""
+        container = self._find(id)
+        await container.ended.wait()
+        if container.exit is None:
+            raise NotFound(f"container {id} was removed before it ran")
+        return container.exit
+
+    async def remove(self, id: str, *, force: bool = False) -> None:
+        """Delete a container with its layer and log. Conflict when it runs and not `force`."""
+        container = self._find(id)
+        if (container.running or container.starting) and not force:
+            raise Conflict(f"container {container.spec.name or id} is running; stop it first, or force")
+        if container.running:
+            container.send(SIGKILL)
+            await container.ended.wait()
+        if container.starting or container.removing:
+            raise Conflict(f"container {container.spec.name or id} is starting or being removed; try again")
+        container.removing = True
+        try:
+            hidden = self._shelf.hide(id)
+        except OSError as error:
+            container.removing = False
+            raise Unavailable(f"container {id}: cannot be removed: {error.strerror}: {error.filename}") from error
+        del self._containers[id]
+        container.ended.set()
+        await asyncio.to_thread(shutil.rmtree, hidden, ignore_errors=True)
+        await asyncio.to_thread(self.images.collect)
+
+    async def execute(
+        self,
+        id: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] = {},
+        user: str | None = None,
+        cwd: str | None = None,
+        timeout: float | None = None,
+    ) -> ExecResult:
+        """Run a command in a running container to its end; `timeout` in seconds kills it. Conflict, NotRunnable."""
+        container = self._find(id)
+        if container.running is None or container.pidfd < 0:
+            raise Conflict(f"container {container.spec.name or id} is not running; start it first")
+        spec = container.spec
+        if not argv:
+            raise Invalid("exec: no command")
+        groups = self._forest.groups(id, spec.limits)
+        request = {
+            **requests.process(spec, groups, base=self.images.uid_base, env={**spec.env, **env}),
+            "verb": "exec",
+            "argv": list(argv),
+            "user": user or spec.user,
+            "cwd": cwd or spec.cwd,
+            "netns": None,
+            "timeout": timeout,
+        }
+        target = [] if spec.image is None else [container.pidfd]
+        return await run_command(self._launcher, spec, request, target)
+
+    def logs(self, id: str, *, follow: bool = False, tail: int | None = None) -> AsyncIterator[LogLine]:
+        """What it wrote, at most 20 MiB back; `follow` goes on until it ends."""
+        container = self._find(id)
+        return logfile.lines(self._shelf.place(id), follow=follow, tail=tail, ended=lambda: container.running is None)
+
+    def get(self, id: str) -> ContainerInfo:
+        """One container. NotFound."""
+        return self._find(id).info()
+
+    def containers(self) -> tuple[ContainerInfo, ...]:
+        """Every container, by id."""
+        return tuple(self._containers[id].info() for id in sorted(self._containers))
+
+    async def plan(self) -> tuple[Step[Leftover], ...]:
+        """What `open` would remove: leftovers of this instance. Empty when all is well."""
+        alive = {id for id, c in self._containers.items() if c.running or c.starting}
+        return await asyncio.to_thread(self._leftovers.plan, set(self._containers), alive)
+
+    async def teardown(self) -> None:
+        """Stop and remove everything of this instance."""
+        for id in list(self._containers):
+            await self.remove(id, force=True)
+        await self._clear()
+        self._forest.fell()
+        await self.close()
+
+    async def _clear(self) -> None:
+        for step in await self.plan():
+            await asyncio.to_thread(self._leftovers.remove, step.spec)
+
+    def _find(self, id: str) -> Container:
+        container = self._containers.get(id)
+        if container is None:
+            raise NotFound(f"container {id} does not exist; see: hawser ps --all")
+        return container
+
+
+def _missing(spec: ContainerSpec) -> str | None:
+    return next((mount.source for mount in spec.mounts if not os.path.exists(mount.source)), None)

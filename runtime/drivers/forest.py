@@ -1,0 +1,82 @@
+"""The node's branch of every cgroup tree: `hawser/<instance>/<container>`, found, prepared and cleared."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from .. import cgroup
+from ..model import Limits
+from . import cgroups
+
+BRANCH = "hawser"
+
+
+class Forest:
+    """The cgroups of one node. Unavailable when the machine has none."""
+
+    def __init__(self, instance: str) -> None:
+        self.instance = instance
+        self.hierarchies: Mapping[str, cgroup.Hierarchy] = _hierarchies()
+        self._mounts = cgroup.mounts(self.hierarchies)
+
+    def prepare(self) -> None:
+        """Make the node's branches and hand the controllers of version 2 down to them."""
+        for mount, controllers in self._mounts.items():
+            place = Path(mount)
+            for part in (BRANCH, self.instance):
+                for name in controllers:
+                    with contextlib.suppress(OSError):
+                        cgroups.write(f"{place}/cgroup.subtree_control", f"+{name}")
+                place /= part
+            place.mkdir(parents=True, exist_ok=True)
+            for name in controllers:
+                with contextlib.suppress(OSError):
+                    cgroups.write(f"{place}/cgroup.subtree_control", f"+{name}")
+
+    def groups(self, container: str, limits: Limits) -> list[cgroups.Group]:
+        """The groups of a container with what to write into them. Unavailable when a limit has no controller."""
+        settings = cgroup.settings(limits, self.hierarchies)
+        return [(self._place(mount, container), files) for mount, files in settings.items()]
+
+    def existing(self) -> dict[str, list[str]]:
+        """Directories of the groups that exist, by container."""
+        found: dict[str, list[str]] = {}
+        for mount in self._mounts:
+            with contextlib.suppress(FileNotFoundError):
+                for entry in os.scandir(f"{mount}/{BRANCH}/{self.instance}"):
+                    if entry.is_dir(follow_symlinks=False):
+                        found.setdefault(entry.name, []).append(entry.path)
+        return found
+
+    def clear(self, container: str) -> None:
+        """Kill everything in a container's groups and remove them; nothing when there are none."""
+        for mount in self._mounts:
+            cgroups.kill(self._place(mount, container))
+            cgroups.remove(self._place(mount, container))
+
+    def oom_kills(self, container: str) -> int:
+        """Processes of the container that died because memory ran out."""
+        return max((cgroups.oom_kills(self._place(mount, container)) for mount in self._mounts), default=0)
+
+    def fell(self) -> None:
+        """Remove the node's branches, if empty, and the common branch, if nobody else has one."""
+        for mount in self._mounts:
+            with contextlib.suppress(OSError):
+                os.rmdir(f"{mount}/{BRANCH}/{self.instance}")
+                os.rmdir(f"{mount}/{BRANCH}")
+
+    def _place(self, mount: str, container: str) -> str:
+        return f"{mount}/{BRANCH}/{self.instance}/{container}"
+
+
+def _hierarchies() -> dict[str, cgroup.Hierarchy]:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    controllers = {}
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        if after.startswith("cgroup2 "):
+            mount = before.split()[4]
+            with contextlib.suppress(OSError):
+                controllers[mount] = Path(mount, "cgroup.controllers").read_text()
+    return cgroup.find(lines, controllers)

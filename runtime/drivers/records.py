@@ -1,0 +1,144 @@
+"""The files of a container: one directory, `containers/<id>`, that appears and disappears by a rename.
+
+`spec.json` what was asked for · `state.json` which processes it is (of which boot) · `exit.json` how it ended · `log`,
+`log.1` · `lock`, held by its shim · `upper`, `work` its layer · `root` where its root is mounted, in its own namespace
+only · `resolv.conf`, `hosts`. What begins with a dot was being made or removed when the node died, and goes. A created
+container survives the end of the node; it is not synced to the disk, so a loss of power may take it.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from ..model import ContainerSpec, Exit
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What was asked for: the spec, the layer its image's name meant then, when."""
+
+    spec: ContainerSpec
+    layer: str | None
+    created: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """Which processes it is: ids and start times (clock ticks since the boot named `boot`)."""
+
+    boot: str
+    shim: int
+    shim_start: int
+    pid: int
+    pid_start: int
+    started: float
+
+
+class Shelf:
+    """The directories of all containers below `root`. Errors are OSError."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def claim(self) -> int:
+        """Take the directory for one node, while the descriptor is open; BlockingIOError when another has it."""
+        lock = os.open(self.root.parent / "containers.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise
+        return lock
+
+    def place(self, container: str) -> Path:
+        """The directory of a container."""
+        return self.root / container
+
+    def put(self, record: Record, base: int) -> None:
+        """Make a container's directory, whole or not at all."""
+        fresh = self.root / f".new-{record.spec.id}"
+        shutil.rmtree(fresh, ignore_errors=True)
+        try:
+            fresh.mkdir(mode=0o700)
+            (fresh / "spec.json").write_bytes(msgspec.json.encode(record))
+            if record.layer is not None:
+                for name in ("upper", "work", "root"):
+                    (fresh / name).mkdir(mode=0o755)
+                os.chown(fresh / "upper", base, base)
+            for name, text in (("resolv.conf", record.spec.dns), ("hosts", record.spec.hosts)):
+                if text is not None:
+                    (fresh / name).write_text(text)
+                    os.chown(fresh / name, base, base)
+            fresh.rename(self.place(record.spec.id))
+        except OSError:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
+
+    def hide(self, container: str) -> Path:
+        """Make a container's directory nobody's, at once; what is left is to delete it."""
+        old = self.root / f".old-{container}"
+        shutil.rmtree(old, ignore_errors=True)
+        self.place(container).rename(old)
+        return old
+
+    def names(self) -> tuple[list[str], list[str]]:
+        """Containers, and leftovers."""
+        entries = sorted(entry.name for entry in os.scandir(self.root))
+        return [n for n in entries if not n.startswith(".")], [n for n in entries if n.startswith(".")]
+
+    def record(self, container: str) -> Record | None:
+        """What was asked for; None when the file is no record."""
+        return self._load(container, "spec.json", Record)
+
+    def running(self, container: str) -> Running | None:
+        """Which processes it is or was."""
+        return self._load(container, "state.json", Running)
+
+    def exit(self, container: str) -> Exit | None:
+        """How it ended, if it did."""
+        return self._load(container, "exit.json", Exit)
+
+    def bury(self, container: str, exit_: Exit) -> None:
+        """Write how it ended, if its shim could not."""
+        fresh = self.place(container) / "exit.new"
+        with contextlib.suppress(OSError):
+            fresh.write_bytes(msgspec.json.encode(exit_))
+            fresh.rename(self.place(container) / "exit.json")
+
+    def forget_run(self, container: str) -> None:
+        """A container that ended is to start again."""
+        for name in ("exit.json", "state.json"):
+            (self.place(container) / name).unlink(missing_ok=True)
+
+    def held(self, container: str) -> bool:
+        """Whether a shim looks after the container."""
+        try:
+            lock = os.open(self.place(container) / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
+    def _load(self, container: str, name: str, kind: type[T]) -> T | None:
+        try:
+            return msgspec.json.decode((self.place(container) / name).read_bytes(), type=kind)
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+
+def decode_running(document: str) -> Running:
+    """A shim's answer to its start: the text of state.json."""
+    return msgspec.json.decode(document, type=Running)

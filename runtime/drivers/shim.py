@@ -1,0 +1,263 @@
+"""The shim: one small process a container, between its program and whoever asks about it.
+
+Forked by the zygote, in a session of its own, it outlives zygote and node. It holds the lock of the container's
+directory for all its life, so a free lock says that nobody looks after the container. It starts the program
+(launch.py), makes its cgroups meanwhile, copies its output into the log, reaps it, writes how it ended, removes the
+cgroups, ends.
+The record of the end is written into blocks reserved at the start: a full disk cannot lose it.
+"""
+
+import _socket
+import contextlib
+import fcntl
+import marshal
+import os
+import select
+import signal
+import time
+from typing import Any
+
+from ..logformat import Splitter
+from . import cgroups, launch, procfs
+from . import syscalls as sys_
+
+Config = dict[str, Any]
+BLOCK = 65536
+LOG_MAX = 10 << 20
+DRAIN = 1.0
+RECORD = 256
+
+
+def main(config: Config, reply: int, inherited: tuple[int, ...]) -> None:
+    """The life of a shim; `inherited` is let go once the container's lock is held."""
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    answer = _socket.socket(fileno=reply)
+    os.chdir(config["dir"])
+    lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _refuse(answer, OSError(11, "it is running already"), "lock")
+    for fd in inherited:
+        os.close(fd)
+    sys_.prctl(sys_.PR_SET_CHILD_SUBREAPER, 1, "subreaper")
+    try:
+        program = Program(config)
+    except OSError as error:
+        return _refuse(answer, error, config["step"])
+    shim = os.getpid()
+    document = (
+        f'{{"boot":"{config["boot"]}","shim":{shim},"shim_start":{procfs.start_time(shim)},"pid":{program.pid},'
+        f'"pid_start":{procfs.start_time(program.pid)},"started":{time.time()}}}'
+    )
+    with contextlib.suppress(OSError):
+        answer.send(marshal.dumps({"state": document}))
+    answer.close()
+    _save("state.json", document)
+    _reserve()
+    program.attend()
+    _bury(config, program.status)
+    return None
+
+
+class Program:
+    """The program of a container and its output. Raises OSError, with nothing left, when it cannot run."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.status = 0
+        self.outputs: dict[int, Splitter] = {}
+        self.log = Log()
+        streams = os.pipe(), os.pipe()
+        failure, failed = os.pipe()
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        config["step"] = "launch"
+        self.pid = sys_.clone(0 if config["host"] else sys_.CLONE_NEWPID)
+        if self.pid == 0:
+            _child(config, streams, theirs.fileno(), failed, ours.fileno())
+        theirs.close()
+        os.close(failed)
+        for (readable, writable), name in zip(streams, ("stdout", "stderr"), strict=True):
+            os.close(writable)
+            os.set_blocking(readable, False)
+            self.outputs[readable] = Splitter(name)
+        try:
+            self._prepare(ours)
+            self._confirm(failure)
+        except OSError:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            for directory, _ in config["cgroups"]:
+                cgroups.kill(directory)
+                cgroups.remove(directory)
+            raise
+
+    def _prepare(self, sync: _socket.socket) -> None:
+        """What the child cannot do itself: its cgroups, then its user map."""
+        self.config["step"] = "cgroup"
+        cgroups.create(self.config["cgroups"])
+        cgroups.add(self.config["cgroups"], self.pid)
+        self.config["step"] = "launch"
+        if sync.recv(1):
+            sync.send(b"g")
+        if not self.config["host"] and sync.recv(1):
+            line = f"0 {self.config['uid_base']} {self.config['uid_range']}"
+            for name in ("uid_map", "gid_map"):
+                cgroups.write(f"/proc/{self.pid}/{name}", line)
+            sync.send(b"g")
+        sync.close()
+
+    def _confirm(self, failure: int) -> None:
+        """Returns when the program runs: exec closed the pipe."""
+        report = os.read(failure, 4096)
+        os.close(failure)
+        if report:
+            number, step, text, what = report.decode(errors="replace").split("\0")
+            self.config["step"] = step
+            raise OSError(int(number), text, what)
+
+    def attend(self) -> None:
+        """Copy output and reap until the program has ended and its output is read."""
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        woken, wake = os.pipe()
+        for fd in (woken, wake):
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        poll = select.poll()
+        for fd in (woken, *self.outputs):
+            poll.register(fd, select.POLLIN)
+        running = not self._reap()
+        deadline = 0.0
+        while running or (self.outputs and time.monotonic() < deadline):
+            for fd, _ in poll.poll(None if running else 50):
+                if fd == woken:
+                    os.read(woken, BLOCK)
+                elif not self._copy(fd):
+                    poll.unregister(fd)
+                    os.close(fd)
+            if running and self._reap():
+                running = False
+                deadline = time.monotonic() + DRAIN
+                self._kill_rest()
+        for splitter in self.outputs.values():
+            self.log.write(splitter.end(stamp()))
+
+    def _kill_rest(self) -> None:
+        """What the program left behind goes with it; in a container the end of its PID 1 has done that."""
+        for directory, _ in self.config["cgroups"]:
+            cgroups.kill(directory)
+        self._reap()
+
+    def _reap(self) -> bool:
+        ended = False
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    break
+                if pid == self.pid:
+                    self.status, ended = status, True
+        return ended
+
+    def _copy(self, fd: int) -> bool:
+        splitter = self.outputs[fd]
+        try:
+            data = os.read(fd, BLOCK)
+        except BlockingIOError:
+            return True
+        self.log.write(splitter.feed(data, stamp()) if data else splitter.end(stamp()))
+        if not data:
+            del self.outputs[fd]
+        return bool(data)
+
+
+class Log:
+    """The log file `log`, of at most 10 MiB; then it becomes `log.1` in place of the one before."""
+
+    def __init__(self) -> None:
+        self._open()
+
+    def _open(self) -> None:
+        self._fd = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._size = os.fstat(self._fd).st_size
+
+    def write(self, records: bytes) -> None:
+        """Append; on a full disk the records are lost, the program goes on."""
+        if not records:
+            return
+        with contextlib.suppress(OSError):
+            if self._size + len(records) > LOG_MAX:
+                os.rename("log", "log.1")
+                os.close(self._fd)
+                self._open()
+            self._size += os.write(self._fd, records)
+
+
+def stamp() -> str:
+    """Now, in RFC 3339 with nanoseconds, UTC."""
+    seconds, rest = divmod(time.time_ns(), 1_000_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z"
+
+
+def _child(config: Config, streams: tuple[tuple[int, int], ...], sync: int, failed: int, ours: int) -> None:
+    try:
+        os.close(ours)
+        for target, (_, writable) in zip((1, 2), streams, strict=True):
+            os.dup2(writable, target)
+        config["step"] = "launch"
+        (launch.on_host if config["host"] else launch.contained)(config, sync)
+    except OSError as error:
+        report_failure(config, failed, error)
+    except BaseException as error:
+        report_failure(config, failed, OSError(0, f"{type(error).__name__}: {error}", ""))
+    finally:
+        os._exit(127)
+
+
+def report_failure(config: Config, pipe: int, error: OSError) -> None:
+    """Number, step, words and what it is about, over the pipe that exec would have closed."""
+    text = "\0".join((str(error.errno or 0), config["step"], error.strerror or str(error), str(error.filename or "")))
+    os.write(pipe, text.encode(errors="replace")[:4000])
+
+
+def refusal(error: OSError, step: str) -> bytes:
+    """The answer to a request that failed."""
+    words = str(error.filename or "")
+    return marshal.dumps({"errno": error.errno or 0, "step": step, "text": error.strerror or str(error), "what": words})
+
+
+def _refuse(answer: _socket.socket, error: OSError, step: str) -> None:
+    with contextlib.suppress(OSError):
+        answer.send(refusal(error, step))
+
+
+def _save(name: str, text: str) -> None:
+    with contextlib.suppress(OSError):
+        fd = os.open(f"{name}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        os.write(fd, text.encode())
+        os.close(fd)
+        os.rename(f"{name}.new", name)
+
+
+def _reserve() -> None:
+    with contextlib.suppress(OSError):
+        fd = os.open("exit.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        os.write(fd, b" " * RECORD)
+        os.close(fd)
+
+
+def _bury(config: Config, status: int) -> None:
+    """The record of the end, then the groups."""
+    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    code = 128 + number if number else os.WEXITSTATUS(status)
+    oom = any(cgroups.oom_kills(directory) for directory, _ in config["cgroups"])
+    record = f'{{"code":{code},"signal":{number},"oom":{"true" if oom else "false"},"finished":{time.time()}}}'
+    with contextlib.suppress(OSError):
+        fd = os.open("exit.new", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.write(fd, record.encode())
+        os.close(fd)
+        os.rename("exit.new", "exit.json")
+    for directory, _ in config["cgroups"]:
+        cgroups.remove(directory)
