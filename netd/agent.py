@@ -2,9 +2,8 @@
 
 An attachment claims its addresses and host ports and writes its record in one transaction; then only what the port
 needs is made, whatever else exists, all or nothing. A round compares everything with everything and repairs: at `open`
-(what
-a crash left is removed, what is missing is made), every 30 s while `run` runs, and whenever asked. In a round a failed
-step fails its key and what needs it, and is tried again with backoff; `statuses` says why.
+(what a crash left is removed, what is missing is made), every 30 s while `run` runs, and whenever asked. In a round a
+failed step fails its key and what needs it, and is tried again with backoff; `statuses` says why.
 """
 
 import asyncio
@@ -13,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ from .world import Kernel
 
 T = TypeVar("T")
 INTERVAL = 30.0
+LOOPBACK6 = IPv6Address("::1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,6 +326,8 @@ def _checked(network: Network, publish: Sequence[Publish]) -> tuple[Publish, ...
         parse.check_publish(one)
         if network.internal:
             raise Invalid(f"cannot publish {one}: network {network.key} is internal; use another network")
+        if one.host_ip == LOOPBACK6:
+            raise Invalid(f"cannot publish {one}: the kernel forwards nothing from ::1; use 127.0.0.1")
         if one.host_ip is not None and one.host_ip.version not in versions:
             raise Invalid(f"cannot publish {one}: network {network.key} has no IPv{one.host_ip.version} subnet")
     return tuple(publish)

@@ -2,7 +2,8 @@
 
 So an attachment costs one element update, whatever the number of containers (nft(8), maps). What the chains say:
 published ports are translated when they arrive and when the host itself uses them; a translated connection from a
-container or from 127.0.0.1 is masqueraded, so that the answer comes back the same way (hairpin); networks reach the
+container or from 127.0.0.1 is masqueraded, so that the answer comes back the same way (hairpin; ::1 is left alone, since the
+kernel routes nothing from it, and a client that is refused there tries 127.0.0.1); networks reach the
 outside masqueraded, unless internal, and what conntrack cannot place is not let out with its private address
 (moby#44015); nothing passes between two networks, or in from outside, that was not published; a container reaches only
 the gateway of its own network, and never the host's 127.0.0.0/8, nor speaks in its name (CVE-2020-8558);
@@ -27,6 +28,7 @@ CHAINS = """
   set subnets4 { type ipv4_addr; flags interval; }
   set subnets6 { type ipv6_addr; flags interval; }
   chain translate {
+    ip6 daddr ::1 return
     dnat ip to ip daddr . meta l4proto . th dport map @one4
     dnat ip6 to ip6 daddr . meta l4proto . th dport map @one6
     dnat ip to meta l4proto . th dport map @any4
@@ -46,7 +48,6 @@ CHAINS = """
     oifname @bridges ct status dnat ip saddr 127.0.0.0/8 masquerade
     oifname @bridges ct status dnat ip saddr @subnets4 masquerade
     oifname @bridges ct status dnat ip6 saddr @subnets6 masquerade
-    oifname @bridges ct status dnat ip6 saddr ::1 masquerade
     oifname @bridges accept
     ip saddr @subnets4 masquerade
     ip6 saddr @subnets6 masquerade

@@ -67,11 +67,13 @@ def index_of(name: str) -> int:
     return (1 << 29) | int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 3
 
 
-def new_bridge(name: str, *, mtu: int | None = None, mac: str | None = None, index: int = 0) -> Request:
-    """Make a bridge, up. A fixed MAC, or it would change with its ports. `index` 0 lets the kernel choose."""
+def new_bridge(
+    name: str, *, mtu: int | None = None, mac: str | None = None, index: int = 0, up: bool = True
+) -> Request:
+    """Make a bridge. A fixed MAC, or it would change with its ports. `index` 0 lets the kernel choose."""
     attrs: list[tuple[str, Any]] = [("IFLA_IFNAME", name), ("IFLA_MTU", mtu), ("IFLA_ADDRESS", mac)]
     attrs.append(("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]}))
-    return _link(RTM_NEWLINK, NEW, f"create bridge {name}", attrs, index=index, flags=IFF_UP, change=IFF_UP)
+    return _link(RTM_NEWLINK, NEW, f"create bridge {name}", attrs, index=index, flags=IFF_UP * up, change=IFF_UP)
 
 
 def new_veth(

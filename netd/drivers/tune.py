@@ -24,18 +24,23 @@ def open_forwarding() -> None:
 
 
 def harden_bridge(ifname: str) -> None:
-    """A bridge takes 127.0.0.1's translated packets (published ports), and no router advertisement of a container."""
+    """A bridge takes 127.0.0.1's translated packets (published ports), and no router advertisement of a container; to
+    be called before the bridge is up."""
     netns.sysctl(f"ipv4/conf/{ifname}/route_localnet", "1")
     if CONF6.is_dir():
         netns.sysctl(f"ipv6/conf/{ifname}/accept_ra", "0")
         netns.sysctl(f"ipv6/conf/{ifname}/accept_redirects", "0")
         netns.sysctl(f"ipv6/conf/{ifname}/disable_ipv6", "0")
+        # no neighbour is asked for while the link-local address is in doubt: a second without IPv6 (RFC 4862 §5.4)
+        netns.sysctl(f"ipv6/conf/{ifname}/accept_dad", "0")
 
 
 def prepare_sandbox() -> None:
-    """Inside: loopback up, ports below 1024 and ping open to everybody, and no neighbour's router advertisement."""
+    """Inside: loopback up, ports below 1024 and ping open to everybody; no neighbour's router advertisement is taken,
+    and addresses are not in doubt at first."""
     netns.lo_up()
     netns.sysctl("ipv4/ip_unprivileged_port_start", "0")
     netns.sysctl("ipv4/ping_group_range", "0 2147483647")
     if CONF6.is_dir():
         netns.sysctl("ipv6/conf/default/accept_ra", "0")
+        netns.sysctl("ipv6/conf/default/accept_dad", "0")

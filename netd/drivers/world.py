@@ -148,7 +148,7 @@ class World:
             index = netlink.index_of(spec.ifname)
             self._netlink.do(
                 (
-                    netlink.new_bridge(spec.ifname, mtu=spec.mtu, mac=spec.mac, index=index),
+                    netlink.new_bridge(spec.ifname, mtu=spec.mtu, mac=spec.mac, index=index, up=False),
                     netlink.mark_link(index, f"{self._prefix}{key}", mtu=spec.mtu),
                 )
             )

@@ -4,18 +4,18 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import TypeVar
 
 from hawser.netd.drivers import netlink, netns
 from hawser.netd.drivers.netlink import Netlink
-from hawser.netd.model import interface
-from ipaddress import ip_address, ip_interface, ip_network
+from hawser.netd.drivers.tune import prepare_sandbox
 
 T = TypeVar("T")
 OUTSIDE4, NODE4 = "192.0.2.2", "192.0.2.1"
 OUTSIDE6, NODE6 = "2001:db8:1::2", "2001:db8:1::1"
-TIMEOUT = 0.4
+TIMEOUT, SHORT = 3.0, 0.2
 
 
 def within(where: str | Path | None, act: Callable[[], T]) -> T:
@@ -70,15 +70,15 @@ def _serve(server: socket.socket, udp: bool, seen: list[str]) -> None:
             client.sendall(peer[0].encode())
 
 
-def ask(where: str | Path | None, host: object, port: int, *, udp: bool = False, source: str | None = None) -> str | None:
+def ask(
+    where: str | Path | None, host: object, port: int, *, udp: bool = False, source: str | None = None
+) -> str | None:
     """Connect from a sandbox (or here) and return the answer; None when it did not come."""
     text = str(host)
     kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
     with within(where, lambda: socket.socket(_family(text), kind)) as client:
-        client.settimeout(TIMEOUT)
+        client.settimeout(timeout)
         try:
-            if source:
-                client.bind((source, 0))
             client.connect((text, port))
             if udp:
                 client.send(b"hello")
@@ -87,17 +87,27 @@ def ask(where: str | Path | None, host: object, port: int, *, udp: bool = False,
             return None
 
 
-def ping(where: str | Path | None, host: object) -> bool:
+def ping(where: str | Path | None, host: object, *, timeout: float = TIMEOUT) -> bool:
     """One echo request (an unprivileged ICMP socket)."""
     text = str(host)
     family, proto = _family(text), socket.IPPROTO_ICMPV6 if ":" in text else socket.IPPROTO_ICMP
     with within(where, lambda: socket.socket(family, socket.SOCK_DGRAM, proto)) as client:
-        client.settimeout(TIMEOUT)
+        client.settimeout(timeout)
         try:
             client.sendto((b"\x80" if ":" in text else b"\x08") + b"\0\0\0\0\0\0\1hello", (text, 0))
             return b"hello" in client.recv(200)
         except OSError:
             return False
+
+
+def shut(where: str | Path | None, host: object, port: int) -> bool:
+    """Whether nothing answers a connection."""
+    return ask(where, host, port, timeout=SHORT) is None
+
+
+def silent(where: str | Path | None, host: object) -> bool:
+    """Whether nothing answers an echo request."""
+    return not ping(where, host, timeout=SHORT)
 
 
 @contextmanager
@@ -107,7 +117,7 @@ def outside(directory: Path, mtu: int = 1500) -> Iterator[Path]:
     It has no route back into our networks, so that only what is translated gets an answer.
     """
     path = directory / "outside"
-    netns.create(path, netns.lo_up)
+    netns.create(path, prepare_sandbox)
     with Netlink() as here, open(path) as target:
         here.do([netlink.new_veth("up0", "world0", peer_netns=target.fileno(), mtu=mtu)])
         index = socket.if_nametoindex("up0")
@@ -142,6 +152,3 @@ def route_back(world: Path, subnet: object, via: str = NODE4) -> None:
             there.do([request])
 
     netns.inside(world, add)
-
-
-__all__ = ["NODE4", "NODE6", "OUTSIDE4", "OUTSIDE6", "ask", "interface", "outside", "ping", "route_back", "serving"]
