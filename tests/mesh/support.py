@@ -9,6 +9,7 @@ from typing import Any
 
 import dns.asyncquery
 import dns.message
+
 from hawser.mesh.agent import Mesh
 from hawser.mesh.model import Announcement, Instance, instance_of, parse_announcement
 from hawser.store import Store

@@ -3,6 +3,7 @@
 from ipaddress import ip_address
 
 import dns.rcode
+
 from hawser.mesh.drivers.dns_server import DnsServer, Listener
 from hawser.store import MemoryStore
 from tests.wait import auntil
