@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from hawser.store import Compacted, NotFound, PutOp, SqliteStore
+from hawser.store.draft import Draft
+from hawser.store.drivers import log
 from tests.wait import auntil
 
 from .watching import take, told
@@ -20,37 +22,64 @@ from .watching import take, told
 ROOT = Path(__file__).parents[2]
 
 
-def victim(directory: Path, writers: int = 0) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "tests.store.victim", str(directory), str(writers)]
+def victim(directory: Path, *arguments: object) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "tests.store.victim", str(directory), *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def numbers(lines: list[str]) -> set[int]:
+    return {int(line) for line in lines if line.endswith("\n")}
 
 
 def killed_after(directory: Path, lines: int) -> set[int]:
     """Run a writing victim until it has said so many lines, SIGKILL it; every number it acknowledged."""
-    with victim(directory, writers=16) as process:
+    with victim(directory, 16) as process:
         assert process.stdout
         assert process.stdout.readline() == "open\n"
         said = [process.stdout.readline() for _ in range(lines)]
         process.send_signal(signal.SIGKILL)
         said += process.stdout.readlines()
         assert process.wait() == -signal.SIGKILL
-    return {int(line) for line in said if line.endswith("\n")}
+    return numbers(said)
 
 
-async def test_sigkill_loses_nothing_acknowledged_and_shows_nothing_half_written(rundir: Path) -> None:
+def killed_before(directory: Path, statement: str, count: int) -> set[int]:
+    """Run a writing victim that kills itself at a point of a commit; every number it acknowledged."""
+    with victim(directory, 16, statement, count) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "open\n"
+        said = process.stdout.readlines()
+        assert process.wait() == -signal.SIGKILL
+    return numbers(said)
+
+
+async def check_survivors(directory: Path, acknowledged: set[int]) -> None:
+    """All that was acknowledged is there, each transaction whole, and no revision is missing."""
+    store = await SqliteStore.open(directory, keep=100)
+    found = await store.range("", prefix=True)
+    await store.close()
+    left = {int(entry.key[5:]): entry for entry in found.kvs if entry.key.startswith("left/")}
+    right = {int(entry.key[6:]): entry for entry in found.kvs if entry.key.startswith("right/")}
+    assert acknowledged <= left.keys()
+    assert left.keys() == right.keys()
+    for number, entry in left.items():
+        assert (entry.mod_revision, entry.value) == (right[number].mod_revision, right[number].value)
+    assert sorted(entry.mod_revision for entry in left.values()) == list(range(2, found.revision + 1))
+
+
+async def test_sigkill_at_any_moment_loses_nothing_acknowledged(rundir: Path) -> None:
     chance, acknowledged = random.Random(), set[int]()
     for _ in range(6):
         acknowledged |= killed_after(rundir, chance.randint(1, 1500))
-        store = await SqliteStore.open(rundir, keep=100)
-        found = await store.range("", prefix=True)
-        await store.close()
-        left = {int(entry.key[5:]): entry for entry in found.kvs if entry.key.startswith("left/")}
-        right = {int(entry.key[6:]): entry for entry in found.kvs if entry.key.startswith("right/")}
-        assert acknowledged <= left.keys()
-        assert left.keys() == right.keys(), "a transaction is there whole or not at all"
-        for number, entry in left.items():
-            assert (entry.mod_revision, entry.value) == (right[number].mod_revision, right[number].value)
-        assert sorted(entry.mod_revision for entry in left.values()) == list(range(2, found.revision + 1))
+        await check_survivors(rundir, acknowledged)
+
+
+@pytest.mark.parametrize("statement", ["BEGIN", "INSERT", "COMMIT", "DELETE", "UPDATE"])
+async def test_sigkill_at_each_point_of_a_commit_loses_nothing_acknowledged(rundir: Path, statement: str) -> None:
+    acknowledged = killed_before(rundir, statement, 1)
+    await check_survivors(rundir, acknowledged)
+    acknowledged |= killed_before(rundir, statement, random.Random().randint(2, 10))
+    await check_survivors(rundir, acknowledged)
 
 
 async def test_a_truncated_log_keeps_what_was_acknowledged_before_the_cut(rundir: Path) -> None:
@@ -144,6 +173,43 @@ async def test_the_log_keeps_the_last_revisions_and_the_last_row_of_each_key(run
     store = await SqliteStore.open(rundir, keep=50)
     assert await store.range("", prefix=True) == before
     await store.close()
+
+
+async def test_history_is_read_page_by_page(rundir: Path) -> None:
+    store = await SqliteStore.open(rundir, ring=3)
+    await asyncio.gather(*(store.put(f"{'ab'[number % 2]}", b"%d" % number) for number in range(3500)))
+    for key, first in (("a", 0), ("b", 1)):
+        async with store.watch(key, from_revision=2) as batches:
+            assert told(await take(batches, 1750)) == [f"+{key}={number}" for number in range(first, 3500, 2)]
+    await store.close()
+
+
+async def test_a_reader_slower_than_the_log_is_told(rundir: Path) -> None:
+    store = await SqliteStore.open(rundir, keep=50, ring=3)
+    async with store.watch("a") as batches:
+        for number in range(300):
+            await store.put("a", b"%d" % number)
+        with pytest.raises(Compacted, match="range again"):
+            await take(batches, 1)
+    await store.close()
+
+
+async def test_a_group_that_fails_leaves_the_log_as_it_was(rundir: Path) -> None:
+    rows = log.Log(rundir / "store.db", keep=100)
+    keys, leases = rows.read()
+    good, bad = Draft(keys), Draft(keys)
+    good.grant(7, 1.0)
+    rows.append(good)
+    bad.put(PutOp("a", b""))
+    bad.grant(7, 1.0)
+    with pytest.raises(sqlite3.IntegrityError):
+        rows.append(bad)
+    last = Draft(keys)
+    last.put(PutOp("b", b""))
+    rows.append(last)
+    keys, leases = rows.read()
+    assert (list(keys.items), keys.revision, leases) == (["b"], 2, {7: 1.0})
+    rows.close()
 
 
 async def test_reading_history_while_it_is_compacted_has_no_gap(rundir: Path) -> None:

@@ -1,13 +1,16 @@
-"""A process with a store, for tests that kill it or keep it out: `python -m tests.store.victim DIRECTORY [WRITERS]`.
+"""A process with a store, for tests that kill it or keep it out.
 
-It says `open`, or why not; with WRITERS it then writes pairs of keys for ever and says the number of each when, and
-only when, it was acknowledged.
+`python -m tests.store.victim DIRECTORY [WRITERS [STATEMENT COUNT]]` says `open`, or why not; with WRITERS it then
+writes pairs of keys for ever and says the number of each when, and only when, it was acknowledged. With STATEMENT it
+kills itself before the COUNTth statement that begins so, after a moment to say what it acknowledged too early.
 """
 
 import asyncio
 import itertools
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 from hawser.store import PutOp, SqliteStore, StoreError
@@ -24,13 +27,26 @@ async def write(store: SqliteStore, numbers: "itertools.count[int]") -> None:
         say(str(number))
 
 
-async def main(directory: Path, writers: int) -> None:
+def die_at(store: SqliteStore, statement: str, count: int) -> None:
+    def trace(text: str) -> None:
+        nonlocal count
+        count -= text.startswith(statement)
+        if count == 0:
+            time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    store._log._database.set_trace_callback(trace)
+
+
+async def main(directory: Path, writers: int = 0, statement: str = "", count: int = 0) -> None:
     try:
         store = await SqliteStore.open(directory, keep=100)
     except StoreError as error:
         say(f"{error.kind}: {error}")
         return
     say("open")
+    if statement:
+        die_at(store, statement, count)
     last = (await store.range("", prefix=True)).revision
     numbers = itertools.count(last)
     async with asyncio.TaskGroup() as tasks:
@@ -41,4 +57,4 @@ async def main(directory: Path, writers: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), int((sys.argv[2:] or ["0"])[0])))
+    asyncio.run(main(Path(sys.argv[1]), *map(int, sys.argv[2:3]), *sys.argv[3:4], *map(int, sys.argv[4:])))
