@@ -1,9 +1,9 @@
 """The runtime of a node: containers from images, and processes of the machine, that survive the node.
 
 Every container has a shim (drivers/shim.py) that the node only watches, by pidfd: when it ends, the record of the
-program's end is there; if not, somebody killed it, and the node kills what it left and writes the record. After a restart the
-containers' directories say what there was, their locks which shims still live. What exists beyond that (cgroups,
-half-made directories, processes without a shim) is leftover: `plan` lists it, `open` removes it.
+program's end is there; if not, somebody killed it, and the node kills what it left and writes the record. After a
+restart the containers' directories say what there was, their locks which shims still live. What exists beyond that
+(cgroups, half-made directories, processes without a shim) is leftover: `plan` lists it, `open` removes it.
 """
 
 import asyncio

@@ -34,7 +34,6 @@ def main(config: Config, fds: list[int], inherited: tuple[int, ...]) -> None:
     reply, out, err, *target = fds
     for fd in inherited:
         os.close(fd)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     answer = _socket.socket(fileno=reply)
     try:
         pid = _start(config, out, err, target)

@@ -1,6 +1,6 @@
 """The shim: one small process a container, between its program and whoever asks about it.
 
-Forked by the zygote, in a session of its own, it outlives zygote and node. It holds the lock of the container's
+A child of the zygote, in a session of its own, it outlives zygote and node. It holds the lock of the container's
 directory for all its life, so a free lock says that nobody looks after the container. It starts the program
 (launch.py), makes its cgroups meanwhile, copies its output into the log, reaps it, writes how it ended, removes the
 cgroups, ends.
@@ -28,10 +28,34 @@ DRAIN = 1.0
 RECORD = 256
 
 
-def main(config: Config, reply: int, inherited: tuple[int, ...]) -> None:
+class Spare:
+    """A process in a new PID namespace (`flags`) that waits to be told what program to become, and its pipes.
+
+    Made before it is needed: the two forks of a start are behind it when the request comes.
+    """
+
+    def __init__(self, flags: int = sys_.CLONE_NEWPID) -> None:
+        self.streams = os.pipe(), os.pipe()
+        self.failure, failed = os.pipe()
+        self.sync, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        self.pid = sys_.clone(flags)
+        if self.pid == 0:
+            self.sync.close()
+            _child(self.streams, theirs, failed)
+        theirs.close()
+        for fd in (failed, *(writable for _, writable in self.streams)):
+            os.close(fd)
+
+    def dismiss(self) -> None:
+        """It is not needed."""
+        self.sync.close()
+        for fd in (self.failure, *(readable for readable, _ in self.streams)):
+            os.close(fd)
+        os.waitpid(self.pid, 0)
+
+
+def main(config: Config, spare: Spare, reply: int, inherited: tuple[int, ...]) -> None:
     """The life of a shim; `inherited` is let go once the container's lock is held."""
-    os.setsid()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     answer = _socket.socket(fileno=reply)
     os.chdir(config["dir"])
     lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -42,8 +66,11 @@ def main(config: Config, reply: int, inherited: tuple[int, ...]) -> None:
     for fd in inherited:
         os.close(fd)
     sys_.prctl(sys_.PR_SET_CHILD_SUBREAPER, 1, "subreaper")
+    if config["host"]:
+        spare.dismiss()
+        spare = Spare(0)
     try:
-        program = Program(config)
+        program = Program(config, spare)
     except OSError as error:
         return _refuse(answer, error, config["step"])
     shim = os.getpid()
@@ -51,10 +78,10 @@ def main(config: Config, reply: int, inherited: tuple[int, ...]) -> None:
         f'{{"boot":"{config["boot"]}","shim":{shim},"shim_start":{procfs.start_time(shim)},"pid":{program.pid},'
         f'"pid_start":{procfs.start_time(program.pid)},"started":{time.time()}}}'
     )
+    _save("state.json", document)
     with contextlib.suppress(OSError):
         answer.send(marshal.dumps({"state": document}))
     answer.close()
-    _save("state.json", document)
     _reserve()
     program.attend()
     _bury(config, program.status)
@@ -64,27 +91,18 @@ def main(config: Config, reply: int, inherited: tuple[int, ...]) -> None:
 class Program:
     """The program of a container and its output. Raises OSError, with nothing left, when it cannot run."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, spare: Spare) -> None:
         self.config = config
         self.status = 0
+        self.pid = spare.pid
         self.outputs: dict[int, Splitter] = {}
         self.log = Log()
-        streams = os.pipe(), os.pipe()
-        failure, failed = os.pipe()
-        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
-        config["step"] = "launch"
-        self.pid = sys_.clone(0 if config["host"] else sys_.CLONE_NEWPID)
-        if self.pid == 0:
-            _child(config, streams, theirs.fileno(), failed, ours.fileno())
-        theirs.close()
-        os.close(failed)
-        for (readable, writable), name in zip(streams, ("stdout", "stderr"), strict=True):
-            os.close(writable)
+        for (readable, _), name in zip(spare.streams, ("stdout", "stderr"), strict=True):
             os.set_blocking(readable, False)
             self.outputs[readable] = Splitter(name)
         try:
-            self._prepare(ours)
-            self._confirm(failure)
+            self._prepare(spare.sync)
+            self._confirm(spare.failure)
         except OSError:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -95,7 +113,9 @@ class Program:
             raise
 
     def _prepare(self, sync: _socket.socket) -> None:
-        """What the child cannot do itself: its cgroups, then its user map."""
+        """Say what to become; then what the child cannot do itself: its cgroups, then its user map."""
+        told = marshal.dumps(self.config)
+        sync.sendall(len(told).to_bytes(4, "little") + told)
         self.config["step"] = "cgroup"
         cgroups.create(self.config["cgroups"])
         cgroups.add(self.config["cgroups"], self.pid)
@@ -201,19 +221,30 @@ def stamp() -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z"
 
 
-def _child(config: Config, streams: tuple[tuple[int, int], ...], sync: int, failed: int, ours: int) -> None:
+def _child(streams: tuple[tuple[int, int], ...], sync: _socket.socket, failed: int) -> None:
+    config: Config = {"step": "launch"}
     try:
-        os.close(ours)
-        for target, (_, writable) in zip((1, 2), streams, strict=True):
+        for target, (readable, writable) in zip((1, 2), streams, strict=True):
+            os.close(readable)
             os.dup2(writable, target)
-        config["step"] = "launch"
-        (launch.on_host if config["host"] else launch.contained)(config, sync)
+        told = _told(sync)
+        if told:
+            config |= marshal.loads(told)
+            (launch.on_host if config["host"] else launch.contained)(config, sync.fileno())
     except OSError as error:
         report_failure(config, failed, error)
     except BaseException as error:
         report_failure(config, failed, OSError(0, f"{type(error).__name__}: {error}", ""))
     finally:
         os._exit(127)
+
+
+def _told(sync: _socket.socket) -> bytes:
+    size = int.from_bytes(sync.recv(4), "little")
+    data = b""
+    while len(data) < size and (block := sync.recv(size - len(data))):
+        data += block
+    return data
 
 
 def report_failure(config: Config, pipe: int, error: OSError) -> None:

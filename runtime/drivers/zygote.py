@@ -1,9 +1,10 @@
 """The zygote: a small process with one thread, from which shims and joiners are forked.
 
 Forking the node itself would copy its page tables and whatever its threads hold; this one has imported what its
-children need and nothing else. It serves requests from the node over a SOCK_SEQPACKET socket, each with the descriptors it is
-about, and ends with the node. Its lock is held by it and by every shim that has not yet locked its own container: who
-gets the lock knows that no start of an earlier node is under way.
+children need and nothing else. Requests come over a SOCK_SEQPACKET socket, each with the descriptors it is about. One
+child is always made in advance and waits for the next request itself, so that no request waits for a fork; all end with
+the node. The zygote's lock is held by it and by every child that has not yet locked its own container: who gets the
+lock knows that no start of an earlier node is under way.
 """
 
 import _socket
@@ -19,6 +20,7 @@ from . import join, shim
 
 REQUEST_MAX = 192 << 10
 FDS = 8
+TAKEN, NODE_GONE = b"t", b"e"
 
 
 def serve(control: int, lock: int) -> None:
@@ -31,33 +33,45 @@ def serve(control: int, lock: int) -> None:
     gc.freeze()
     door = _socket.socket(fileno=control)
     door.send(b"ready")
-    size = _socket.CMSG_LEN(FDS * 4)
-    while True:
-        data, ancillary, _, _ = door.recvmsg(REQUEST_MAX, size, _socket.MSG_CMSG_CLOEXEC)
-        if not data:
-            return
-        received = array.array("i")
-        for _, _, block in ancillary:
-            received.frombytes(block[: len(block) - len(block) % 4])
-        fds = received.tolist()
+    word = b""
+    while word != NODE_GONE:
+        heard, tell = os.pipe()
         if os.fork() == 0:
-            _work(data, fds, (control, lock))
-        for fd in fds:
-            os.close(fd)
+            os.close(heard)
+            _work(door, tell, (control, lock))
+        os.close(tell)
+        word = os.read(heard, 1)
+        os.close(heard)
 
 
-def _work(data: bytes, fds: list[int], inherited: tuple[int, ...]) -> None:
+def _work(door: _socket.socket, tell: int, inherited: tuple[int, ...]) -> None:
+    """A child: prepare, wait for one request, have the zygote make the next child, do it."""
     try:
-        config = marshal.loads(data)
-        if config["verb"] == "start":
-            shim.main(config, fds[0], inherited)
-        else:
-            join.main(config, fds, inherited)
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        spare = shim.Spare()
+        data, ancillary, _, _ = door.recvmsg(REQUEST_MAX, _socket.CMSG_LEN(FDS * 4), _socket.MSG_CMSG_CLOEXEC)
+        os.write(tell, TAKEN if data else NODE_GONE)
+        os.close(tell)
+        if data:
+            _serve(data, ancillary, spare, inherited)
     except BaseException as error:
         text = f"{shim.stamp()} {type(error).__name__}: {error} line {_line(error)}\n"
         os.write(2, text.encode(errors="replace"))
     finally:
         os._exit(0)
+
+
+def _serve(data: bytes, ancillary: list[tuple[int, int, bytes]], spare: shim.Spare, inherited: tuple[int, ...]) -> None:
+    fds = array.array("i")
+    for _, _, block in ancillary:
+        fds.frombytes(block[: len(block) - len(block) % 4])
+    config = marshal.loads(data)
+    if config["verb"] == "start":
+        shim.main(config, spare, fds[0], inherited)
+    else:
+        spare.dismiss()
+        join.main(config, fds.tolist(), inherited)
 
 
 def _line(error: BaseException) -> int:
