@@ -2,7 +2,7 @@
 
 So an attachment costs one element update, whatever the number of containers (nft(8), maps). What the chains say:
 published ports are translated when they arrive and when the host itself uses them; a translated connection from a
-container or from 127.0.0.1 is masqueraded, so that the answer comes back the same way (hairpin; ::1 is left alone, since the
+container or from 127.0.0.1 is masqueraded, so that the answer comes back the same way (hairpin; ::1 is left alone: the
 kernel routes nothing from it, and a client that is refused there tries 127.0.0.1); networks reach the
 outside masqueraded, unless internal, and what conntrack cannot place is not let out with its private address
 (moby#44015); nothing passes between two networks, or in from outside, that was not published; a container reaches only

@@ -1,6 +1,7 @@
 """What the kernel tests are made of: sandboxes to speak from, servers that answer, and an outside world."""
 
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ def serving(where: str | Path | None, port: int, host: str = "0.0.0.0", *, udp: 
 
 def _stop_udp(server: socket.socket, where: str | Path | None, host: str, port: int) -> None:
     with within(where, lambda: socket.socket(_family(host), socket.SOCK_DGRAM)) as last:
-        last.sendto(b"stop", ("::1" if ":" in host else "127.0.0.1", port))
+        last.sendto(b"stop", ("127.0.0.1" if host == "0.0.0.0" else host, port))
 
 
 def _serve(server: socket.socket, udp: bool, seen: list[str]) -> None:
@@ -71,7 +72,7 @@ def _serve(server: socket.socket, udp: bool, seen: list[str]) -> None:
 
 
 def ask(
-    where: str | Path | None, host: object, port: int, *, udp: bool = False, source: str | None = None
+    where: str | Path | None, host: object, port: int, *, udp: bool = False, timeout: float = TIMEOUT
 ) -> str | None:
     """Connect from a sandbox (or here) and return the answer; None when it did not come."""
     text = str(host)
@@ -152,3 +153,25 @@ def route_back(world: Path, subnet: object, via: str = NODE4) -> None:
             there.do([request])
 
     netns.inside(world, add)
+
+
+def send_frame(where: str, ifname: str, to: str, payload: bytes) -> None:
+    """Put a frame on a sandbox's interface as a program with its own network stack would; `to` is a MAC."""
+
+    def send() -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+            raw.bind((ifname, 0))
+            raw.send(bytes.fromhex(to.replace(":", "")) + bytes.fromhex("0200000000fe0800") + payload)
+
+    within(where, send)
+
+
+def udp4(source: str, target: str, port: int, data: bytes) -> bytes:
+    """An IPv4 UDP packet (RFC 791, RFC 768), UDP checksum left out."""
+    udp = struct.pack("!HHHH", 40000, port, 8 + len(data), 0) + data
+    head = struct.pack(
+        "!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0, *map(socket.inet_aton, (source, target))
+    )
+    total = sum(struct.unpack("!10H", head))
+    total = (total & 0xFFFF) + (total >> 16)
+    return head[:10] + struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF) + head[12:] + udp

@@ -13,7 +13,21 @@ from hawser.netd.drivers.netlink import Netlink
 from hawser.netd.parse import parse_publish
 from tests.wait import until
 
-from .machines import NODE4, NODE6, OUTSIDE4, OUTSIDE6, ask, outside, ping, route_back, serving, shut, silent
+from .machines import (
+    NODE4,
+    NODE6,
+    OUTSIDE4,
+    OUTSIDE6,
+    ask,
+    outside,
+    ping,
+    route_back,
+    send_frame,
+    serving,
+    shut,
+    silent,
+    udp4,
+)
 
 pytestmark = pytest.mark.root
 
@@ -143,13 +157,33 @@ async def test_a_container_reaches_neither_the_hosts_loopback_nor_another_gatewa
     await site.network("other")
     b = await site.box("b", "other")
     a = await site.box("a")
-    with serving(None, 6000, "127.0.0.1") as seen, serving(None, 6001):
-        assert shut(site.paths["a"], "127.0.0.1", 6000)
+    with serving(None, 6001):
         assert ask(site.paths["a"], a.gateways[0], 6001), "its own gateway answers"
         for gateway in b.gateways:
             assert silent(site.paths["a"], gateway)
         assert shut(site.paths["a"], b.gateways[0], 6001)
-    assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("10.64.0.2", "127.0.0.1"), ("127.0.0.1", "10.64.0.1"), ("10.64.0.2", "10.64.0.1")]
+)
+async def test_frames_of_a_containers_own_making_do_not_reach_the_loopback(
+    site: Site, source: str, target: str
+) -> None:
+    """route_localnet is on for the bridge, so that 127.0.0.1 can be published (CVE-2020-8558). The last pair is the
+    control: an honest packet to the gateway arrives."""
+    await site.box("a")
+    with Netlink() as here:
+        bridge = next(link for link in here.links() if link.kind == "bridge")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("0.0.0.0", 6000))
+        server.settimeout(0.2)
+        send_frame(site.paths["a"], "eth0", bridge.mac, udp4(source, target, 6000, b"hello"))
+        if "127.0.0.1" in (source, target):
+            with pytest.raises(TimeoutError):
+                server.recv(10)
+        else:
+            assert server.recv(10) == b"hello"
 
 
 async def test_a_udp_client_that_never_stops_reaches_the_next_container(site: Site, world: Path) -> None:

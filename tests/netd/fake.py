@@ -1,0 +1,71 @@
+"""A kernel in memory that obeys the laws of the real one (test_world.py holds both to them)."""
+
+from pathlib import Path
+
+from hawser.netd.compile import BridgeSpec, PortSpec, RuleSpec, SandboxSpec, Spec, TableSpec
+from hawser.netd.errors import Conflict, Exists, NotFound
+from hawser.netd.model import Publish, Subnet
+from hawser.store.reconcile import Step, Verb
+
+
+class FakeWorld:
+    """`things` is what is there; `refuse` holds keys whose steps fail."""
+
+    def __init__(self, instance: str, rundir: Path) -> None:
+        self.things: dict[str, Spec] = {}
+        self.refuse: set[str] = set()
+        self.taken: set[int] = set()
+
+    def observe(self) -> dict[str, Spec]:
+        return dict(self.things)
+
+    def apply(self, step: Step[Spec]) -> None:
+        if step.key in self.refuse:
+            raise Conflict(f"{step.key}: refused")
+        if step.verb is Verb.DELETE:
+            self._delete(step.key, step.spec)
+        else:
+            self._make(step)
+
+    def _delete(self, key: str, spec: Spec) -> None:
+        self.things.pop(key, None)
+        if isinstance(spec, TableSpec):
+            self._drop(lambda one: isinstance(one, RuleSpec))
+        if isinstance(spec, SandboxSpec):
+            self._drop(lambda one: isinstance(one, PortSpec) and one.netns == spec.path)
+
+    def _drop(self, gone) -> None:  # type: ignore[no-untyped-def]
+        self.things = {key: one for key, one in self.things.items() if not gone(one)}
+
+    def _make(self, step: Step[Spec]) -> None:
+        spec = step.spec
+        if isinstance(spec, RuleSpec):
+            if "table:" not in self.things:
+                raise NotFound("no table")
+            here = self.things.get(step.key)
+            if step.verb is Verb.CREATE and here is not None and here != spec:
+                raise Exists(f"{step.key} has another value")
+        if isinstance(spec, PortSpec):
+            if not any(isinstance(one, BridgeSpec) and one.ifname == spec.bridge for one in self.things.values()):
+                raise NotFound(f"no bridge {spec.bridge}")
+            if not any(one == SandboxSpec(path=spec.netns) for one in self.things.values()):
+                raise NotFound(f"no sandbox {spec.netns}")
+        if isinstance(spec, TableSpec):
+            self._drop(lambda one: isinstance(one, RuleSpec))
+            self.things |= {f"rule:{s}:{e}": RuleSpec(set=s, element=e, value=v) for s, e, v in spec.elements}
+        if isinstance(spec, BridgeSpec | PortSpec) and step.verb is Verb.CREATE and step.key in self.things:
+            raise Exists(f"{step.key} exists")
+        self.things[step.key] = spec
+
+    def uplink_mtu(self) -> int:
+        return 1500
+
+    def used_subnets(self) -> list[Subnet]:
+        return []
+
+    def check_free(self, publish: Publish) -> None:
+        if publish.host_port in self.taken:
+            raise Conflict(f"cannot publish {publish}: Address already in use; a process of this host has the port")
+
+    def close(self) -> None:
+        return

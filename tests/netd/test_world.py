@@ -1,0 +1,125 @@
+"""The laws of the door to the kernel, kept by the real one and by the one in memory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hawser.netd import compile as compiler
+from hawser.netd import parse
+from hawser.netd.compile import Spec, TableSpec
+from hawser.netd.drivers.world import World
+from hawser.netd.errors import Exists, NetError, NotFound
+from hawser.netd.model import Network, Port, interface, mac_of
+from hawser.netd.rounds import creation
+from hawser.netd.world import Kernel
+from hawser.store.reconcile import Step, Verb
+
+from .fake import FakeWorld
+
+
+@pytest.fixture(params=["memory", pytest.param("kernel", marks=pytest.mark.root)])
+def kernel(request: pytest.FixtureRequest, instance: str, rundir: Path) -> Iterator[Kernel]:
+    made: Kernel = (World if request.param == "kernel" else FakeWorld)(instance, rundir)
+    yield made
+    for step in compiler.steps({}, made.observe()):
+        made.apply(step)
+    assert made.observe() == {}
+    made.close()
+
+
+@pytest.fixture
+def network() -> Network:
+    subnets = ["10.9.0.0/24", "fd00:9::/64"]
+    return parse.parse_network({"tenant": "t", "name": "n", "subnets": subnets, "internal": True})
+
+
+@pytest.fixture
+def desired(instance: str, rundir: Path, network: Network) -> dict[str, Spec]:
+    """A network with two ports, one of them published."""
+    paths = {name: str(rundir / "netns" / name) for name in ("a", "b")}
+    ports = [
+        Port(
+            sandbox=name,
+            ifname="eth0",
+            tenant="t",
+            network="n",
+            netns=path,
+            mac=mac_of(instance, name),
+            addresses=tuple(interface(s.network_address + 5 + i, s) for s in network.subnets),
+            publish=(parse.parse_publish("8080:80"), parse.parse_publish("127.0.0.1:53:53/udp")) if i else (),
+        )
+        for i, (name, path) in enumerate(paths.items())
+    ]
+    return compiler.compile_intent(instance, paths, [network], ports, 1500)
+
+
+def build(kernel: Kernel, desired: dict[str, Spec]) -> None:
+    for step in compiler.steps(desired, kernel.observe()):
+        kernel.apply(step)
+
+
+def delete(key: str, spec: Spec) -> Step[Spec]:
+    return Step(verb=Verb.DELETE, key=key, reason="test", spec=spec)
+
+
+def test_what_was_applied_is_what_is_seen(kernel: Kernel, desired: dict[str, Spec]) -> None:
+    assert kernel.observe() == {}
+    build(kernel, desired)
+    assert kernel.observe() == desired
+    assert compiler.steps(desired, kernel.observe()) == ()
+
+
+def test_deleting_what_is_gone_is_no_failure(kernel: Kernel, desired: dict[str, Spec]) -> None:
+    for key, spec in desired.items():
+        kernel.apply(delete(key, spec))
+    assert kernel.observe() == {}
+
+
+def test_everything_can_be_removed_in_the_plans_order(kernel: Kernel, desired: dict[str, Spec]) -> None:
+    build(kernel, desired)
+    for step in compiler.steps({}, kernel.observe()):
+        kernel.apply(step)
+    assert kernel.observe() == {}
+
+
+def test_a_table_made_anew_has_its_elements_at_once(kernel: Kernel, desired: dict[str, Spec]) -> None:
+    build(kernel, desired)
+    table = desired["table:"]
+    assert isinstance(table, TableSpec)
+    kernel.apply(creation({"table:": table}, "again")[0])
+    assert kernel.observe() == desired
+
+
+def test_a_table_that_goes_takes_its_elements(kernel: Kernel, desired: dict[str, Spec]) -> None:
+    build(kernel, desired)
+    kernel.apply(delete("table:", desired["table:"]))
+    left = kernel.observe()
+    assert left == {key: spec for key, spec in desired.items() if not key.startswith(("rule:", "table:"))}
+
+
+def test_a_port_needs_its_bridge_and_its_sandbox(kernel: Kernel, desired: dict[str, Spec]) -> None:
+    port = creation({"port:a:eth0": desired["port:a:eth0"]}, "too early")[0]
+    kernel.apply(creation({"sandbox:a": desired["sandbox:a"]}, "first")[0])
+    with pytest.raises(NotFound):
+        kernel.apply(port)
+    kernel.apply(delete("sandbox:a", desired["sandbox:a"]))
+    kernel.apply(creation({"bridge:t/n": desired["bridge:t/n"]}, "first")[0])
+    with pytest.raises(NotFound):
+        kernel.apply(port)
+    assert list(kernel.observe()) == ["bridge:t/n"]
+
+
+def test_what_is_there_cannot_be_created_again(kernel: Kernel, desired: dict[str, Spec]) -> None:
+    build(kernel, desired)
+    for key in ("bridge:t/n", "port:a:eth0"):
+        with pytest.raises(Exists):
+            kernel.apply(creation({key: desired[key]}, "again")[0])
+    assert "port:a:eth0" not in kernel.observe() or kernel.observe() == desired
+
+
+def test_a_rule_needs_the_table(kernel: Kernel, desired: dict[str, Spec]) -> None:
+    key = next(key for key in desired if key.startswith("rule:"))
+    with pytest.raises(NetError):
+        kernel.apply(creation({key: desired[key]}, "too early")[0])
+    assert kernel.observe() == {}
