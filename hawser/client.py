@@ -118,5 +118,5 @@ def _decode(status: int, text: bytes) -> Any:
         raise Fault(f"the node answered with status {status} and no JSON; is {socket_path()} hawser's?") from None
     if status >= 400:
         error = (document or {}).get("error", {})
-        raise Fault(error.get("message", f"the node answered {status}"), error.get("kind", "failed"))
+        raise Fault(error.get("message", f"the node answered {status}"), error.get("kind", "failed"), error.get("code"))
     return document

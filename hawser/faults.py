@@ -9,19 +9,29 @@ HTTP = {"failed": 500, "usage": 400, "not-found": 404, "conflict": 409, "unavail
 
 
 class Fault(Exception):
-    """An error of the node or the command line: one line (what, why, what to do) and its kind."""
+    """An error of the node or the command line: one line (what, why, what to do) and its kind.
 
-    def __init__(self, message: str, kind: str = "failed") -> None:
+    `code` is an exit code of its own, as a shell gives for a program that cannot be run (126, 127).
+    """
+
+    def __init__(self, message: str, kind: str = "failed", code: int | None = None) -> None:
         super().__init__(message)
         self.kind = kind
+        self.code = code
 
     @property
     def exit_code(self) -> int:
         """0 is never returned; unknown kinds count as plain failures."""
-        return EXIT.get(self.kind, 1)
+        return self.code or EXIT.get(self.kind, 1)
 
 
 def kind_of(error: BaseException) -> str | None:
     """The kind an error carries, or None for one that nobody foresaw (a defect)."""
     kind = getattr(error, "kind", None)
     return kind if isinstance(kind, str) and kind in EXIT else None
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code an error means: its own, else its kind's."""
+    own = getattr(error, "exit_code", None)
+    return own if isinstance(own, int) and own > 0 else EXIT[kind_of(error) or "failed"]

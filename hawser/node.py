@@ -58,7 +58,6 @@ class Node:
         self.net = net
         self.images = images
         self.runtime = Runtime(config.data, config.run, machine[:INSTANCE], images, on_change=self._changed)
-        images.in_use = self.runtime.stands_on
         self.containers = Containers(self.runtime, net)
         self.mesh = Mesh(store, machine, self._check)
         self.names = Names(store, self.mesh, net, config.dns_port)
@@ -99,12 +98,12 @@ class Node:
             "networks": len(await self.net.networks()),
             "services": len(self.mesh.instances()),
             "pending": len(await self.plan()),
-            "failures": [f"{status.key}: {status.reason}" for status in self.net.statuses()] + self.names.failures(),
+            "failures": self._failures(),
         }
 
     async def plan(self) -> tuple[tuple[str, Step[Any]], ...]:
         """Every pending step with the area it belongs to; changes nothing."""
-        areas = (
+        areas: tuple[tuple[str, Sequence[Step[Any]]], ...] = (
             ("netd", await self.net.plan()),
             ("runtime", await self.runtime.plan()),
             ("sched", (*await self.engine.plan(), *await self.agent.plan())),
@@ -121,6 +120,11 @@ class Node:
         await self.runtime.teardown()
         await self.net.teardown()
         self.stop()
+
+    def _failures(self) -> list[str]:
+        network = [f"{status.key}: {status.reason}" for status in self.net.statuses()]
+        mesh = [f"{key}: {reason}" for key, reason in self.mesh.trouble().items()]
+        return [*network, *mesh, *self.names.failures()]
 
     def _changed(self, container: str) -> None:
         self._ended.put_nowait(container)

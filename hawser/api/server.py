@@ -96,8 +96,8 @@ async def failures(request: web.Request, handler: Handler) -> web.StreamResponse
         if kind is None:
             log.exception("%s %s", request.method, request.path)
             return _error("failed", f"unexpected {type(error).__name__}: {error}; the node's log has the details")
-        return _error(kind, str(error))
+        return _error(kind, str(error), getattr(error, "exit_code", None))
 
 
-def _error(kind: str, message: str) -> web.Response:
-    return web.json_response({"error": {"kind": kind, "message": message}}, status=HTTP[kind])
+def _error(kind: str, message: str, code: int | None = None) -> web.Response:
+    return web.json_response({"error": {"kind": kind, "message": message, "code": code}}, status=HTTP[kind])

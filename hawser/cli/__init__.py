@@ -8,7 +8,7 @@ from importlib import import_module
 import click
 
 from .. import __version__
-from ..faults import EXIT, Fault, kind_of
+from ..faults import EXIT, exit_code_of, kind_of
 
 COMMANDS = {
     "check": ("hawser.cli.check:check", "What this machine can do, part by part, and what is missing."),
@@ -21,10 +21,10 @@ COMMANDS = {
     "image": ("hawser.cli.image:image", "Images: import, ls, show, rm, build."),
     "kill": ("hawser.cli.container:kill", "Send a signal to a container."),
     "kv": ("hawser.cli.kv:kv", "The key-value store: get, put, del, watch, lease."),
-    "lab": ("hawser.labs.cli:lab", "Test networks of namespaces and bridges."),
+    "lab": ("hawser.labs.cli:lab", "Test networks: up, down, ls, show, exec, pingall, run."),
     "logs": ("hawser.cli.container:logs", "What a container printed."),
-    "net": ("hawser.cli.net:net", "Networks: create, ls, show, rm, attach, detach, publish."),
-    "node": ("hawser.cli.node:node", "The node process: up, status, leave."),
+    "net": ("hawser.cli.net:net", "Networks: create, ls, show, rm, attach, detach."),
+    "node": ("hawser.cli.node:node", "The node process: up, status, leave, unit."),
     "plan": ("hawser.cli.node:plan", "Pending steps with their reasons; changes nothing."),
     "ps": ("hawser.cli.container:ps", "List containers."),
     "rm": ("hawser.cli.container:rm", "Remove containers."),
@@ -32,10 +32,10 @@ COMMANDS = {
     "show": ("hawser.cli.container:show", "Everything about one container."),
     "start": ("hawser.cli.container:start", "Start stopped containers."),
     "stop": ("hawser.cli.container:stop", "Stop containers: their stop signal, then SIGKILL."),
-    "svc": ("hawser.cli.svc:svc", "Services: announce, withdraw, ls, show, watch, resolve."),
+    "svc": ("hawser.cli.svc:svc", "Services: announce, withdraw, beat, ls, show, watch, resolve."),
     "unit": (
         "hawser.cli.unit:unit",
-        "Units: submit, load, start, stop, unload, destroy, restart, ls, cat, status.",
+        "Units: submit, load, start, stop, restart, unload, destroy, ls, cat, status, journal.",
     ),
     "wait": ("hawser.cli.container:wait", "Wait for a container to end and print its exit code."),
 }
@@ -92,5 +92,5 @@ def run(arguments: Sequence[str]) -> int:
         kind = kind_of(error)
         what = str(error) if kind else f"unexpected {type(error).__name__}: {error}; run again with --debug"
         print(f"hawser: {what}", file=sys.stderr)
-        return Fault("", kind or "failed").exit_code
+        return exit_code_of(error)
     return result if isinstance(result, int) else 0

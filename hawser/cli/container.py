@@ -46,14 +46,15 @@ def run(detach: bool, remove: bool, env: tuple[str, ...], label: tuple[str, ...]
     if detach:
         click.echo(container["id"])
         return 0
-    _follow(container["id"])
+    follow_logs(container["id"])
     code = int(node.post(_path(container["id"], "wait"))["code"])
     if remove:
         node.delete(_path(container["id"]))
     return code
 
 
-def _follow(container: str, follow: bool = True, tail: int | None = None, times: bool = False) -> None:
+def follow_logs(container: str, follow: bool = True, tail: int | None = None, times: bool = False) -> None:
+    """Print a container's output, each stream to its own."""
     for line in client().lines("GET", _path(container, "logs"), follow=int(follow), tail=tail):
         stream = sys.stderr if line["stream"] == "stderr" else sys.stdout
         print(f"{line['time']} {line['text']}" if times else line["text"], file=stream, flush=follow)
@@ -100,7 +101,7 @@ def exec_(container: str, argv: tuple[str, ...], env: tuple[str, ...], user: str
 @click.argument("container")
 def logs(container: str, follow: bool, tail: int | None, times: bool) -> None:
     """What a container printed, both streams in order."""
-    _follow(container, follow, tail, times)
+    follow_logs(container, follow, tail, times)
 
 
 @click.command()

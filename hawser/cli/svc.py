@@ -1,5 +1,7 @@
 """`hawser svc`: announce services, and see who announced."""
 
+import json
+
 import click
 
 from ..client import segment
@@ -90,3 +92,20 @@ def resolve(service: str, tenant: str, json_: bool) -> None:
     records = client().get(f"/v1/services/{segment(tenant)}/{segment(service)}", healthy=1)
     rows = ((address, record["port"]) for record in records for address in record["addresses"])
     listing(json_, records, ("ADDRESS", "PORT"), rows)
+
+
+@svc.command()
+@click.option("--tenant", "-t", help="Only this tenant's.")
+@as_json
+def watch(tenant: str | None, json_: bool) -> None:
+    """Print instances as they come, change and go."""
+    for event in client().lines("GET", "/v1/services/watch", tenant=tenant):
+        if json_:
+            click.echo(json.dumps(event))
+            continue
+        name = f"{event['tenant']}/{event['service']}/{event['id']}"
+        if event["event"] == "gone":
+            click.echo(f"GONE {name}")
+        else:
+            health = "passing" if event["healthy"] else f"failing ({event['reason']})"
+            click.echo(f"PUT {name} {','.join(event['addresses'])} {event['port']} {health}")

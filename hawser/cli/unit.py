@@ -9,6 +9,7 @@ import click
 from ..client import segment
 from ..faults import Fault
 from .common import as_json, client, listing, show_json
+from .container import follow_logs
 
 VERBS = {
     "load": "Give the unit a machine without starting it.",
@@ -104,3 +105,12 @@ def status(name: str, json_: bool) -> None:
         return
     for key, value in document.items():
         click.echo(f"{key:>12}: {'-' if value is None else value}")
+
+
+@unit.command()
+@click.option("--follow", "-f", is_flag=True, help="Wait for more until the unit's process ends.")
+@click.option("--tail", "-n", type=click.IntRange(0), default=10, show_default=True, help="Only the last N lines.")
+@click.argument("name")
+def journal(name: str, follow: bool, tail: int) -> None:
+    """What the unit's process printed."""
+    follow_logs(name, follow, tail, True)

@@ -77,7 +77,7 @@ class Stage:
     def links(self) -> set[str]:
         """Names of the node's links."""
         with Netlink() as kernel:
-            return {str(link.get("IFLA_IFNAME")) for link in kernel.links()}
+            return {link.name for link in kernel.links()}
 
     def log(self) -> str:
         """The last lines of the node's log."""

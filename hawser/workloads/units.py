@@ -30,6 +30,7 @@ from .translate import instance_id, mounts, publish
 UNIT, HASH, ANNOUNCED = "hawser.unit", "hawser.hash", "hawser.announced"
 CONTAINER = "hawser.container"
 TIMED_OUT = 124
+LONGEST = 1e9
 
 
 def container_id(unit: str) -> str:
@@ -133,7 +134,7 @@ class UnitContainers:
             user=unit.user or "0:0",
             labels=labels,
             stop_signal=unit.kill_signal,
-            stop_timeout=unit.timeout_stop,
+            stop_timeout=min(unit.timeout_stop, LONGEST),
         )
         inside = unit.container
         if inside is None:
@@ -211,7 +212,7 @@ def _process(info: ContainerInfo) -> Process:
         unit=info.spec.labels[UNIT],
         hash=info.spec.labels[HASH],
         running=info.state is State.RUNNING,
-        code=info.exit.code if info.exit else None,
+        code=info.exit.code if info.exit and not info.exit.signal else None,
         signal=info.exit.signal if info.exit else 0,
         started=info.started,
     )

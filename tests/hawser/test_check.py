@@ -1,0 +1,40 @@
+"""What `hawser check` finds out by doing it."""
+
+import json
+
+import pytest
+
+from hawser.check import PROBES, findings, findings_apart
+from hawser.cli import run
+
+
+def test_every_part_is_probed_apart_and_explained() -> None:
+    found = list(findings())
+    assert [finding.part for finding in found] == [part for part, *_ in PROBES]
+    assert all(finding.missing is None or finding.missing.strip() for finding in found)
+
+
+def test_a_probe_that_raises_or_dies_counts_as_missing() -> None:
+    import os
+
+    from hawser import check
+
+    def raises() -> str | None:
+        raise ValueError("because")
+
+    def dies() -> str | None:
+        os._exit(3)
+
+    assert check._in_child(raises) == "ValueError: because"
+    assert check._in_child(dies) == "the probe died"
+
+
+@pytest.mark.root
+def test_this_machine_has_what_is_required(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "--json"]) == 0
+    documents = json.loads(capsys.readouterr().out)
+    assert all(d["missing"] is None for d in documents if d["required"])
+
+
+def test_a_process_with_threads_asks_a_fresh_interpreter() -> None:
+    assert [finding.part for finding in findings_apart()] == [part for part, *_ in PROBES]

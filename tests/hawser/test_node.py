@@ -1,0 +1,229 @@
+"""One node process, through its command line and its API: what a user of Docker, etcd and fleet expects."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hawser.demo import probes
+from tests.hawser.conftest import HAWSER, NodeProcess
+from tests.wait import until
+
+pytestmark = pytest.mark.root
+
+WEB = """
+[Service]
+ExecStart=/bin/httpd -f -p 80 -h /www
+Restart=always
+[X-Container]
+Image=busybox
+Tenant=blue
+Publish=808%i:80
+[X-Announce]
+Service=web
+Port=80
+Check=http:/
+Interval=0.1
+"""
+SLEEP = ("/bin/sleep", "1000000")
+
+
+def pid_of(node: NodeProcess, name: str) -> int:
+    return int(node.client.get(f"/v1/containers/{name}")["pid"])
+
+
+def test_run_prints_what_the_program_prints_and_ends_as_it_ends(clean: NodeProcess) -> None:
+    outcome = clean.hawser("run", "--rm", "busybox", "/bin/sh", "-c", "echo out; echo err >&2; exit 3")
+    assert (outcome.code, outcome.out, outcome.err) == (3, "out\n", "err\n")
+    assert clean.hawser("ps", "-a", "-q").out.strip() == ""
+
+
+def test_a_container_lives_through_its_verbs(clean: NodeProcess) -> None:
+    assert clean.hawser("run", "-d", "--name", "c", "-e", "A=b", "busybox", *SLEEP).code == 0
+    row = json.loads(clean.hawser("ps", "--json").out)[0]
+    assert (row["name"], row["state"], row["image"]) == ("c", "running", "busybox")
+    assert clean.hawser("exec", "c", "/bin/sh", "-c", "echo $A; exit 4").code == 4
+    assert clean.hawser("stop", "--time", "0.1", "c").code == 0
+    assert clean.hawser("ps", "-q").out.strip() == ""
+    assert "exited(137)" in clean.hawser("ps", "-a").out
+    assert clean.hawser("start", "c").code == 0
+    assert clean.hawser("kill", "-s", "TERM", "c").code == 0
+    assert clean.hawser("rm", "c").code in (0, 4)
+    assert clean.hawser("rm", "-f", "c").code in (0, 3)
+    assert clean.hawser("show", "c").code == 3
+
+
+def test_a_container_that_goes_by_itself_goes(clean: NodeProcess) -> None:
+    assert clean.hawser("run", "-d", "--rm", "busybox", "/bin/true").code == 0
+    until(lambda: clean.hawser("ps", "-a", "-q").out.strip() == "", what="the container gone")
+    assert clean.client.get("/v1/plan") == []
+
+
+def test_a_container_is_on_the_default_network_of_its_tenant(clean: NodeProcess) -> None:
+    clean.hawser("run", "-d", "-t", "blue", "--name", "c", "busybox", *SLEEP)
+    network = clean.client.get("/v1/networks/blue/default")
+    assert [port["name"] for port in network["ports"]] == ["c"]
+    resolv = clean.hawser("exec", "c", "/bin/cat", "/etc/resolv.conf").out
+    assert f"nameserver {network['gateways'][0]}\n" in resolv
+    assert "search blue.mesh.internal\n" in resolv
+    assert clean.hawser("net", "rm", "-t", "blue", "default").code == 4
+
+
+def test_a_published_port_answers_and_cannot_be_published_twice(clean: NodeProcess) -> None:
+    httpd = ("/bin/httpd", "-f", "-p", "80", "-h", "/www")
+    assert clean.hawser("run", "-d", "--name", "a", "-p", "8088:80", "busybox", *httpd).code == 0
+    until(lambda: probes.http(None, "127.0.0.1", 8088) == "ahoy\n", what="the page")
+    outcome = clean.hawser("run", "-d", "--name", "b", "-p", "8088:80", "busybox", *httpd)
+    assert outcome.code == 4
+    assert "8088" in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+    assert len(json.loads(clean.hawser("ps", "-a", "--json").out)) == 1
+
+
+def test_a_port_that_a_process_of_the_host_has_is_refused(clean: NodeProcess) -> None:
+    with socket.create_server(("0.0.0.0", 8089)):
+        outcome = clean.hawser("run", "-d", "-p", "8089:80", "busybox", *SLEEP)
+    assert outcome.code == 4
+    assert clean.client.get("/v1/containers", all=1) == []
+    assert clean.client.get("/v1/plan") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (("run", "nothing", "/bin/true"), 3, "image"),
+        (("run", "busybox", "/bin/nothing"), 127, "nothing"),
+        (("run", "busybox", "/etc/passwd"), 126, "passwd"),
+        (("run", "--net", "nowhere", "busybox", "/bin/true"), 3, "nowhere"),
+        (("run", "--ip", "10.99.0.1", "busybox", "/bin/true"), 2, "10.99.0.1"),
+        (("run", "-m", "1k", "busybox", "/bin/true"), 2, "memory"),
+        (("run", "-m", "lots", "busybox", "/bin/true"), 2, "size"),
+        (("run", "-u", "somebody", "busybox", "/bin/true"), 2, "somebody"),
+        (("run", "-v", "/no/such:/x", "busybox", "/bin/true"), 2, "/no/such"),
+        (("run", "--net", "none", "-p", "1:1", "busybox", "/bin/true"), 2, "network"),
+        (("run", "--name", "../x", "busybox", "/bin/true"), 2, "name"),
+        (("net", "create", "--subnet", "10.0.0.0/33", "x"), 2, "10.0.0.0/33"),
+        (("net", "create", "--subnet", "10.0.0.0/24", "--subnet", "10.0.0.0/25", "x"), 2, "overlap"),
+        (("net", "create", "X" * 70), 2, "name"),
+        (("net", "show", "nowhere"), 3, "nowhere"),
+        (("exec", "nothing", "true"), 3, "nothing"),
+        (("kill", "-s", "NOPE", "nothing"), 3, "nothing"),
+        (("image", "rm", "nothing"), 3, "nothing"),
+        (("kv", "lease", "revoke", "99"), 3, "lease"),
+        (("unit", "start", "nothing.service"), 3, "nothing.service"),
+        (("unit", "cat", "nothing.service"), 3, "nothing.service"),
+        (("svc", "show", "nothing"), 3, "nothing"),
+        (("svc", "announce", "--address", "nowhere", "web", "80"), 2, "nowhere"),
+        (("svc", "announce", "--address", "10.0.0.1", "--check", "smell", "web", "80"), 2, "smell"),
+        (("svc", "withdraw", "web", "nothing"), 3, "nothing"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_leaves_nothing(
+    arguments: tuple[str, ...], code: int, word: str, node: NodeProcess
+) -> None:
+    outcome = node.hawser(*arguments)
+    assert (outcome.code, outcome.out) == (code, ""), outcome
+    assert len(outcome.err.splitlines()) == 1
+    assert word in outcome.err
+    assert node.client.get("/v1/containers", all=1) == []
+    assert node.client.get("/v1/plan") == []
+
+
+def test_a_unit_with_an_unknown_key_is_refused_whole(clean: NodeProcess, tmp_path: Path) -> None:
+    file = tmp_path / "web.service"
+    file.write_text("[Service]\nExecStart=/bin/true\nExecStrat=/bin/false\n")
+    outcome = clean.hawser("unit", "start", str(file))
+    assert outcome.code == 2
+    assert "ExecStrat" in outcome.err
+    assert "3" in outcome.err
+    assert clean.client.get("/v1/units") == []
+
+
+def test_a_tarball_that_climbs_out_is_refused(node: NodeProcess, tmp_path: Path) -> None:
+    import io
+    import tarfile
+
+    tarball = tmp_path / "evil.tar"
+    with tarfile.open(tarball, "w") as tar:
+        tar.addfile(tarfile.TarInfo("../evil"), io.BytesIO())
+    outcome = node.hawser("image", "import", str(tarball), "evil")
+    assert (outcome.code, len(outcome.err.splitlines())) == (2, 1)
+    assert "climbs" in outcome.err
+    assert [image["name"] for image in node.client.get("/v1/images")] == ["busybox"]
+
+
+def test_units_are_run_announced_found_and_brought_back(clean: NodeProcess, tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / f"web@{number}.service").write_text(WEB)
+        assert clean.hawser("unit", "start", "--wait", str(tmp_path / f"web@{number}.service")).code == 0
+    until(lambda: sum(r["healthy"] for r in clean.client.get("/v1/services")) == 2, what="two healthy instances")
+    addresses = clean.hawser("svc", "resolve", "-t", "blue", "web").out
+    assert len(addresses.splitlines()) >= 3
+    assert clean.hawser("exec", "web@1.service", "/bin/wget", "-q", "-O", "-", "http://web/").out == "ahoy\n"
+    os.kill(pid := pid_of(clean, "web@1.service"), signal.SIGKILL)
+    until(lambda: clean.state("web@1.service") == "active" and pid_of(clean, "web@1.service") != pid, what="its return")
+    until(lambda: probes.http(None, "127.0.0.1", 8081) == "ahoy\n", what="its page")
+    assert clean.hawser("unit", "stop", "--wait", "web@2.service").code == 0
+    until(lambda: len(clean.client.get("/v1/services")) == 1, what="one instance")
+    until(lambda: clean.client.get("/v1/plan") == [], what="an empty plan")
+
+
+def test_a_unit_without_a_container_is_a_process_of_the_machine(clean: NodeProcess, tmp_path: Path) -> None:
+    file = tmp_path / "host.service"
+    file.write_text(f"[Service]\nExecStartPre=/bin/touch {tmp_path}/pre\nExecStart=/bin/sleep 1000000\n")
+    assert clean.hawser("unit", "start", "--wait", str(file)).code == 0
+    assert (tmp_path / "pre").exists()
+    pid = pid_of(clean, "host.service")
+    assert Path(f"/proc/{pid}/root").readlink() == Path("/")
+    assert clean.hawser("unit", "destroy", "host.service").code == 0
+    until(lambda: not Path(f"/proc/{pid}").exists(), what="its end")
+
+
+def test_a_second_node_on_the_same_data_is_told_so(node: NodeProcess) -> None:
+    answer = subprocess.run(node.command(), capture_output=True, text=True, timeout=20, check=False)
+    assert answer.returncode == 4
+    assert len(answer.stderr.splitlines()) == 1
+    assert str(node.process.pid if node.process else "") in answer.stderr
+
+
+def test_another_user_may_not_speak_to_the_node(node: NodeProcess) -> None:
+    node.socket.chmod(0o666)
+    node.socket.parent.chmod(0o755)
+    code = "import sys, os; from hawser.main import main; os.setuid(65534); sys.argv[1:] = ['net', 'ls']; sys.exit(main())"
+    python = str(Path(HAWSER).parent / "python")
+    environment = os.environ | {"HAWSER_SOCKET": str(node.socket)}
+    answer = subprocess.run([python, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stdout) == (6, "")
+    assert "65534" in answer.stderr
+
+
+def test_the_store_by_hand(node: NodeProcess) -> None:
+    assert node.hawser("kv", "put", "/a", "one").code == 0
+    assert node.hawser("kv", "put", "/b", stdin=b"two").code == 0
+    assert node.hawser("kv", "get", "/a").out == "one\n"
+    assert node.hawser("kv", "get", "--prefix", "--keys-only", "/").out.split()[:2] == ["/a", "/b"]
+    lease = node.hawser("kv", "lease", "grant", "60").out.strip()
+    node.hawser("kv", "put", "--lease", lease, "/c", "three")
+    assert node.hawser("kv", "lease", "revoke", lease).code == 0
+    assert node.hawser("kv", "get", "/c").code == 3
+    assert node.hawser("kv", "del", "--prefix", "/a").out == "1\n"
+    assert node.hawser("kv", "del", "/a").code == 3
+    node.hawser("kv", "del", "/b")
+
+
+def test_a_watch_prints_changes_as_they_happen(node: NodeProcess) -> None:
+    environment = os.environ | {"HAWSER_SOCKET": str(node.socket)}
+    before = node.client.put("/v1/kv", {"key": "/w/0", "value": ""})["revision"]
+    command = [HAWSER, "kv", "watch", "--prefix", "--rev", str(before), "/w/"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout is not None
+        assert watch.stdout.readline() == "PUT /w/0\n"
+        node.hawser("kv", "put", "/w/1", "x")
+        assert watch.stdout.readline() == "PUT /w/1 x\n"
+        node.hawser("kv", "del", "--prefix", "/w/")
+        assert watch.stdout.readline() == "DELETE /w/0\n"
+        watch.terminate()
