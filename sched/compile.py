@@ -229,9 +229,9 @@ def _service(
 def _check_commands(fields: Mapping[str, Any], problems: list[Problem]) -> None:
     oneshot = fields.get("type") is Type.ONESHOT
     starts = len(fields["exec_start"])
-    if not starts:
+    if not starts and not any(problem.text.startswith("ExecStart=:") for problem in problems):
         problems.append(Problem(0, "[Service] has no ExecStart=; say what to run"))
-    elif starts > 1 and not oneshot:
+    if starts > 1 and not oneshot:
         problems.append(Problem(0, f"{starts} ExecStart= commands; only Type=oneshot may have more than one"))
     if oneshot and fields.get("restart") in ("always", "on-success"):
         problems.append(Problem(0, f"Restart={fields['restart']} makes no sense with Type=oneshot; use on-failure"))

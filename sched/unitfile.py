@@ -81,7 +81,11 @@ def format(file: UnitFile) -> str:
         lines = [f"[{section.name}]", *(f"{entry.key}={entry.value}" for entry in section.entries)]
         blocks.append("\n".join(lines) + "\n")
     text = "\n".join(blocks)
-    if parse(text) != file:
+    try:
+        same = parse(text) == file
+    except Invalid:
+        same = False
+    if not same:
         raise Invalid("this unit file cannot be written: a name or value has a line break or a backslash at its end")
     return text
 

@@ -37,6 +37,10 @@ def scan(value: str) -> list[tuple[str, bool]]:
             at += 1
         if at == len(value):
             return words
+        if value.startswith("\\;", at) and value[at + 2 : at + 3] in ("", *BLANK):
+            words.append((";", False))
+            at += 2
+            continue
         word, bare, at = _word(value, at)
         words.append((word, bare))
 
