@@ -1,0 +1,1 @@
+"""The labs' doors to the kernel."""

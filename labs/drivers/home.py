@@ -1,0 +1,164 @@
+"""Where a lab is kept: `<run>/labs/<name>/` with its state file and, on a small private tmpfs, its namespaces.
+
+The directory is the mark: it is made before anything else and goes last, so a killed `up` leaves a lab that `ls` shows
+and `down` removes. Whoever builds or removes holds a lock on the directory; the kernel drops it with the process, by
+which a lab under construction differs from the remains of one. Every namespace is a bind mount on the tmpfs, so one
+lazy unmount of it gives them all back at once, and nothing outside is ever matched by name.
+"""
+
+import ctypes
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from hawser.netd.drivers import netns
+
+from ..errors import Conflict, Denied, Exists, LabError, NotFound
+
+FABRIC = "fabric"
+MS_PRIVATE, MNT_DETACH = 1 << 18, 2
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Home:
+    """The directory of one lab."""
+
+    def __init__(self, run: Path, name: str) -> None:
+        self.name = name
+        self.path = run / "labs" / name
+        self.spaces = self.path / "ns"
+        self.state_file = self.path / "state.json"
+
+    def space(self, node: str) -> Path:
+        """The file that keeps the namespace of a host, or of the fabric."""
+        return self.spaces / node
+
+    def claim(self) -> int:
+        """Make the directory and lock it; the descriptor of the lock. Exists, Denied."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700)
+        except FileExistsError:
+            raise Exists(f"lab {self.name} exists; remove it: hawser lab down {self.name}") from None
+        except OSError as error:
+            raise _wrapped(error, f"make {self.path}") from error
+        return self.lock()
+
+    def lock(self) -> int:
+        """Lock an existing lab against others; NotFound, Conflict."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise NotFound(f"there is no lab {self.name}; see: hawser lab ls") from None
+        except OSError as error:
+            raise _wrapped(error, f"open {self.path}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise Conflict(f"lab {self.name} is being set up or removed by another process; try again") from None
+        return descriptor
+
+    def busy(self) -> bool:
+        """Whether somebody builds or removes it now."""
+        try:
+            os.close(self.lock())
+        except Conflict:
+            return True
+        except LabError:
+            return False
+        return False
+
+    def mount(self) -> None:
+        """The tmpfs for the namespaces, private: other mount namespaces must not keep copies."""
+        self.spaces.mkdir()
+        target = os.fsencode(self.spaces)
+        if _libc.mount(b"hawser-lab", target, b"tmpfs", 0, b"size=4m,mode=0700,nr_inodes=0"):
+            raise _failed(f"mount {self.spaces}")
+        if _libc.mount(None, target, None, MS_PRIVATE, None):
+            raise _failed(f"make {self.spaces} private")
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        """Replace the state file, all or nothing."""
+        new = self.state_file.with_suffix(".new")
+        new.write_text(json.dumps(state))
+        new.replace(self.state_file)
+
+    def read(self) -> dict[str, Any]:
+        """The state; empty when it was never written. NotFound, Denied."""
+        if not self.path.is_dir():
+            raise NotFound(f"there is no lab {self.name}; see: hawser lab ls")
+        try:
+            state = json.loads(self.state_file.read_text())
+        except PermissionError as error:
+            raise _wrapped(error, f"read {self.state_file}") from error
+        except (OSError, ValueError):
+            return {}
+        return state if isinstance(state, dict) else {}
+
+    def kept(self) -> list[Path]:
+        """The files that keep a namespace now. Denied."""
+        try:
+            return [node for node in self.spaces.iterdir() if netns.alive(node)]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _wrapped(error, f"read {self.spaces}") from error
+
+    def inodes(self) -> set[int]:
+        """The inode numbers of the lab's namespaces, as /proc/*/ns/net shows them."""
+        return {node.stat().st_ino for node in self.kept()}
+
+    def release(self) -> None:
+        """Let all namespaces go and remove the directory; repeatable."""
+        while _libc.umount2(os.fsencode(self.spaces), MNT_DETACH) == 0:
+            pass
+        if ctypes.get_errno() == errno.EPERM:
+            raise _failed(f"unmount {self.spaces}")
+        try:
+            for path in (self.state_file, self.state_file.with_suffix(".new")):
+                path.unlink(missing_ok=True)
+            for directory in (self.spaces, self.path):
+                with suppress(FileNotFoundError):
+                    directory.rmdir()
+        except OSError as error:
+            raise _wrapped(error, f"remove {self.path}") from error
+        with suppress(OSError):
+            self.path.parent.rmdir()
+
+
+def homes(run: Path) -> Iterator[Home]:
+    """Every lab under a run directory, by name. Denied."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(run / "labs") if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _wrapped(error, f"read {run / 'labs'}") from error
+    for name in names:
+        yield Home(run, name)
+
+
+@contextmanager
+def locked(home: Home, *, new: bool = False) -> Iterator[None]:
+    """Hold the lab while working on it."""
+    descriptor = home.claim() if new else home.lock()
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _failed(what: str) -> LabError:
+    code = ctypes.get_errno()
+    return _wrapped(OSError(code, os.strerror(code)), what)
+
+
+def _wrapped(error: OSError, what: str) -> LabError:
+    text = f"{what}: {error.strerror} ({errno.errorcode.get(error.errno or 0, error.errno)})"
+    return Denied(f"{text}; run as root") if error.errno in (errno.EPERM, errno.EACCES) else LabError(text)

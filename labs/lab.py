@@ -1,0 +1,216 @@
+"""A lab: a topology brought up in the kernel under a name, used, and taken down to the last link.
+
+    with Lab(tree(depth=2, fanout=3)) as lab:
+        print(lab.host("h1").cmd("ip -br address"))
+        assert lab.pingall().loss == 0
+
+Everything lives outside of this process: `Lab.find(name)` in another one continues with the same lab, and the command
+line sees it. The calls block; from asyncio use `async with` and `asyncio.to_thread`
+(asyncio is imported only then: it costs as much as building a small lab).
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Interface
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from .drivers import build as _build
+from .drivers import processes
+from .drivers.home import Home, homes, locked
+from .drivers.ping import pingall
+from .errors import Conflict, Denied, NotFound
+from .model import End, Host, Link, Topology, check_name
+from .render import render
+from .report import Report
+
+RUN = Path("/run/hawser")
+
+
+class Node:
+    """A host of a lab that is up."""
+
+    def __init__(self, home: Home, host: Host) -> None:
+        self._space = home.space(host.name)
+        self.name = host.name
+        self.address = host.address
+        self.ip = str(host.address.ip)
+        self.mac = host.mac
+
+    def cmd(self, command: str | Sequence[str], *, timeout: float | None = None) -> str:
+        """What a command prints, both streams, as Mininet's `cmd`; a string goes through the shell."""
+        argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
+        done = self._finish(argv, timeout, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return str(done.stdout)
+
+    def run(self, command: str | Sequence[str], *, timeout: float | None = None) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end: exit code and both streams apart. subprocess.TimeoutExpired after `timeout` s."""
+        argv = shlex.split(command) if isinstance(command, str) else list(command)
+        return self._finish(argv, timeout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def popen(self, argv: str | Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
+        """Start a process inside; `options` are subprocess.Popen's. It ends with the lab at the latest."""
+        words = shlex.split(argv) if isinstance(argv, str) and not options.get("shell") else argv
+        return processes.popen(self._space, words, options)
+
+    def _finish(self, argv: Sequence[str], timeout: float | None, **options: Any) -> "subprocess.CompletedProcess[str]":
+        process = self.popen(argv, stdin=subprocess.DEVNULL, **options)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        return subprocess.CompletedProcess(argv, process.returncode, out, err)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of `lab ls`; `state` is up, busy (somebody works on it now) or partial (what a crash left)."""
+
+    name: str
+    state: str
+    shape: str
+    hosts: int
+    switches: int
+
+
+class Lab:
+    """A topology under a name. `up` and `down` are what `with` and `async with` do."""
+
+    def __init__(self, topology: Topology, *, name: str | None = None, run: Path | str = RUN, shape: str = "") -> None:
+        self.topology = topology
+        self.name = check_name(name or f"lab{os.getpid()}")
+        self.shape = shape
+        self._home = Home(Path(run), self.name)
+        self._hosts = {host.name: host for host in topology.hosts}
+
+    @classmethod
+    def find(cls, name: str, *, run: Path | str = RUN) -> "Lab":
+        """The lab of this name that is up. NotFound; Conflict when it is partial."""
+        home = Home(Path(run), check_name(name))
+        state = home.read()
+        if state.get("state") != "up":
+            raise Conflict(f"lab {name} is not up (busy, or left by a crash); remove it: hawser lab down {name}")
+        return cls(_topology(state["topology"]), name=name, run=run, shape=state["shape"])
+
+    def up(self) -> None:
+        """Build it. Exists, Denied; what failed half-way is removed before the error comes out."""
+        _root("set up a lab")
+        plan = render(self.topology)
+        with locked(self._home, new=True):
+            try:
+                self._home.write({"state": "building", "shape": self.shape, "topology": _document(self.topology)})
+                self._home.mount()
+                _build.build(self._home, plan)
+                self._home.write({"state": "up", "shape": self.shape, "topology": _document(self.topology)})
+            except BaseException:
+                _remove(self._home)
+                raise
+
+    def down(self) -> None:
+        """Remove it with every process in it; nothing when it is gone."""
+        try:
+            remove(self.name, run=self._home.path.parent.parent)
+        except NotFound:
+            return
+
+    def host(self, name: str) -> Node:
+        """A host by name; NotFound."""
+        if name not in self._hosts:
+            raise NotFound(f"lab {self.name} has no host {name}; see: hawser lab show {self.name}")
+        return Node(self._home, self._hosts[name])
+
+    @property
+    def hosts(self) -> tuple[Node, ...]:
+        """Every host, h2 before h10."""
+        return tuple(Node(self._home, host) for host in self.topology.hosts)
+
+    def pingall(self, *, timeout: float = 1.0) -> Report:
+        """One echo request for every ordered pair of hosts; one unanswered after `timeout` seconds is lost."""
+        start = time.monotonic()
+        lost = pingall(self._home, self.topology.hosts, timeout)
+        names = tuple(host.name for host in self.topology.hosts)
+        pairs = frozenset((names[a], names[b]) for a, b in lost)
+        return Report(hosts=names, lost=pairs, seconds=time.monotonic() - start)
+
+    def exec(self, host: str, argv: Sequence[str]) -> int:
+        """Turn this process into a command on a host; returns only when it cannot be run (126, 127)."""
+        self.host(host)
+        return processes.become(self._home.space(host), argv)
+
+    def __enter__(self) -> "Lab":
+        self.up()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.down()
+
+    async def __aenter__(self) -> "Lab":
+        import asyncio
+
+        await asyncio.to_thread(self.up)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        import asyncio
+
+        await asyncio.to_thread(self.down)
+
+
+def remove(name: str, *, run: Path | str = RUN) -> None:
+    """Take a lab down, whole or partial: processes, links, namespaces, mounts, files. NotFound, Conflict, Denied."""
+    home = Home(Path(run), check_name(name))
+    home.read()
+    _root("remove a lab")
+    with locked(home):
+        _remove(home)
+
+
+def labs(*, run: Path | str = RUN) -> tuple[Entry, ...]:
+    """Every lab under a run directory."""
+    found = []
+    for home in homes(Path(run)):
+        state = home.read()
+        what = "up" if state.get("state") == "up" else "busy" if home.busy() else "partial"
+        topology = state.get("topology", {"hosts": [], "switches": []})
+        sizes = {"hosts": len(topology["hosts"]), "switches": len(topology["switches"])}
+        found.append(Entry(name=home.name, state=what, shape=state.get("shape", ""), **sizes))
+    return tuple(found)
+
+
+def _remove(home: Home) -> None:
+    with _build.Witness(home) as witness:
+        processes.end(home.inodes())
+        home.release()
+        if not witness.wait():
+            print(f"lab {home.name}: the kernel still holds its links after 30 s", file=sys.stderr)
+
+
+def _root(what: str) -> None:
+    if os.geteuid() != 0:
+        raise Denied(f"{what}: namespaces and links need root; run it with sudo")
+
+
+def _document(topology: Topology) -> dict[str, Any]:
+    return {
+        "hosts": [[host.name, str(host.address), host.mac] for host in topology.hosts],
+        "switches": list(topology.switches),
+        "links": [[link.a.node, link.a.port, link.b.node, link.b.port] for link in topology.links],
+    }
+
+
+def _topology(document: Mapping[str, Any]) -> Topology:
+    hosts = (Host(name=name, address=IPv4Interface(address), mac=mac) for name, address, mac in document["hosts"])
+    links = (Link(End(a, i), End(b, j)) for a, i, b, j in document["links"])
+    return Topology(hosts=tuple(hosts), switches=tuple(document["switches"]), links=tuple(links))
