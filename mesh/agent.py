@@ -10,7 +10,7 @@ import asyncio
 import zlib
 from collections.abc import Callable
 
-from hawser.store import EventKind, Store, StoreError, WatchBatch
+from hawser.store import Store, StoreError, WatchBatch
 
 from .catalog import Catalog
 from .drivers.checks import Checks, Execute
@@ -76,11 +76,12 @@ class Mesh:
             old = self._keepers.get(announcement.key)
             if old is not None and old.announcement == announcement:
                 return
-            keeper = Keeper(self._store, self._machine, announcement, self._checks, self._now)
+            keeper = self._keeper(announcement)
             lease = await self._store.lease_grant(announcement.ttl)
             try:
                 async with old.lock if old is not None else asyncio.Lock():
                     revision = await put_record(self._store, keeper.record(), lease.id, intent=True)
+                    keeper.revision = revision
                     if old is not None:
                         old.withdrawn = True
             except BaseException:
@@ -122,8 +123,12 @@ class Mesh:
         kept = {key: keeper.trouble for key, keeper in self._keepers.items() if keeper.trouble}
         return kept | self.problems
 
+    def _keeper(self, announcement: Announcement) -> Keeper:
+        return Keeper(self._store, self._machine, announcement, self._checks, self._now, self._audit)
+
     def _begin(self, keeper: Keeper) -> None:
         self._keepers[keeper.announcement.key] = keeper
+        self._audit(keeper)
         if self._group is not None:
             keeper.task = self._group.create_task(keeper.run(), name=f"announcement {keeper.announcement.key}")
 
@@ -168,13 +173,13 @@ class Mesh:
                 await asyncio.sleep(RETRY)
 
     async def _adopted(self, announcement: Announcement) -> Keeper:
-        keeper = Keeper(self._store, self._machine, announcement, self._checks, self._now)
+        keeper = self._keeper(announcement)
         entry = await self._store.get(service_key(announcement.key))
         record = stored_instance(entry)
         if entry is not None and record is not None and record.machine == self._machine:
             same = record == instance_of(announcement, self._machine, healthy=record.healthy, reason=record.reason)
             phase = zlib.crc32(announcement.key.encode()) / 2**32
-            keeper.adopt(record, entry.lease if same else 0, phase)
+            keeper.adopt(record, entry.lease if same else 0, entry.mod_revision, phase)
         return keeper
 
     async def _follow(self) -> None:
@@ -182,6 +187,8 @@ class Mesh:
             try:
                 found = await self._store.range(SERVICES, prefix=True)
                 self.catalog.reset(found.kvs, found.revision)
+                for keeper in self._keepers.values():
+                    self._audit(keeper)
                 self._changed()
                 async with self._store.watch(SERVICES, prefix=True, from_revision=found.revision + 1) as batches:
                     async for batch in batches:
@@ -192,12 +199,18 @@ class Mesh:
     def _take(self, batch: WatchBatch) -> None:
         self.catalog.apply(batch)
         for event in batch.events:
-            keeper = self._keepers.get(event.kv.key.removeprefix(SERVICES))
-            if keeper is None or keeper.withdrawn or event.kind is not EventKind.DELETE:
-                continue
-            if event.prev is None or event.prev.lease == keeper.hold.lease:
-                keeper.vanished()
+            if keeper := self._keepers.get(event.kv.key.removeprefix(SERVICES)):
+                self._audit(keeper)
         self._changed()
+
+    def _audit(self, keeper: Keeper) -> None:
+        """A record that was put, is on its lease, and is not in the catalog of that revision or a later one is gone:
+        its lease ended, or somebody deleted it. Events and acknowledgements may come in either order."""
+        one = keeper.announcement
+        if keeper.withdrawn or keeper.hold.lease is None or self.catalog.revision < keeper.revision:
+            return
+        if self.catalog.get(one.tenant, one.service, one.id) is None:
+            keeper.vanished()
 
     def _changed(self) -> None:
         due = [future for revision, future in self._waiting if revision <= self.catalog.revision]

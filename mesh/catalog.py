@@ -49,6 +49,10 @@ class Catalog:
         """The instances of one service that may be sent to, in order of id."""
         return tuple(item for item in self.instances(tenant, service) if item.healthy)
 
+    def get(self, tenant: str, service: str, id: str) -> Instance | None:
+        """One instance, healthy or not."""
+        return self._tenants.get(tenant, {}).get(service, {}).get(id)
+
     def _snapshot(self, tenant: str) -> tuple[Instance, ...]:
         kept = self._snapshots.get(tenant)
         if kept is None:

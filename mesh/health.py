@@ -37,9 +37,10 @@ class Health:
         self._streak = 0
 
     def adopt(self, *, healthy: bool, reason: str, now: float, phase: float) -> None:
-        """Go on from what was known before a restart: no change until the checks say so; `phase` in [0, 1) spreads
-        the first check over one interval."""
+        """Go on from what was known before a restart: no change until a check says so, and then one is enough, as what
+        was known may be old; `phase` in [0, 1) spreads the first check over one interval."""
         if reason != PENDING:
+            self._streak = (self._fall if healthy else self._rise) - 1
             self.state, self.reason = State.PASSING if healthy else State.FAILING, reason
             self._due = now + phase * self._interval
 

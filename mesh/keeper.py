@@ -23,9 +23,18 @@ class Keeper:
     """`now` is the clock of everything here, in seconds."""
 
     def __init__(
-        self, store: Store, machine: str, announcement: Announcement, checks: Checks, now: Callable[[], float]
+        self,
+        store: Store,
+        machine: str,
+        announcement: Announcement,
+        checks: Checks,
+        now: Callable[[], float],
+        on_put: "Callable[[Keeper], None]",
     ) -> None:
+        """`on_put` is called when the record was put; `revision` is then the store's revision that put it."""
         self.announcement = announcement
+        self.revision = 0
+        self._on_put = on_put
         self.lock = asyncio.Lock()
         self.withdrawn = False
         self.trouble = ""
@@ -40,8 +49,9 @@ class Keeper:
         else:
             self.health = Health(interval=announcement.interval, rise=check.rise, fall=check.fall, now=now())
 
-    def adopt(self, record: Instance, lease: int, phase: float) -> None:
+    def adopt(self, record: Instance, lease: int, revision: int, phase: float) -> None:
         """Go on with the record and the lease of an earlier life."""
+        self.revision = revision
         if isinstance(self.health, Heartbeat):
             self.health.adopt(healthy=record.healthy, reason=record.reason, now=self._now())
         else:
@@ -99,12 +109,13 @@ class Keeper:
                 return
             lease = await self._store.lease_grant(self.announcement.ttl)
             try:
-                await put_record(self._store, self.record(), lease.id)
+                self.revision = await put_record(self._store, self.record(), lease.id)
             except (StoreError, MeshError):
                 await self._store.lease_revoke(lease.id)
                 raise
             self.hold.granted(lease.id, self._now())
             self.trouble = ""
+        self._on_put(self)
 
     async def _renew(self) -> None:
         lease = self.hold.lease
@@ -144,7 +155,8 @@ class Keeper:
             if self.withdrawn or self.hold.lease is None:
                 return
             try:
-                await put_record(self._store, self.record(), self.hold.lease)
+                self.revision = await put_record(self._store, self.record(), self.hold.lease)
+                self._on_put(self)
             except LeaseGone:
                 self.vanished()
             except (StoreError, MeshError) as error:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from ..dns import Lookup, Responder, Verdict
 from ..model import Address
 from ..zone import Listener
-from .forward import Forwarder, ResolvConf, Resolvers
+from .forward import Forwarder, ResolvConf
 
 __all__ = ["DnsServer", "Listener"]
 
@@ -37,11 +37,11 @@ WORDS = {
 class DnsServer:
     """Answers every listener for its tenant; `lookup(tenant)` gives the instances (see `dns.Responder`)."""
 
-    def __init__(self, lookup: Lookup, *, port: int = 53, resolvers: Resolvers | None = None) -> None:
-        """`resolvers` gives who is asked for foreign names, by default those of /etc/resolv.conf."""
+    def __init__(self, lookup: Lookup, *, port: int = 53, forwarder: Forwarder | None = None) -> None:
+        """`forwarder` asks others for foreign names, by default the resolvers of /etc/resolv.conf."""
         self._lookup = lookup
         self._port = port
-        self._forwarder = Forwarder(resolvers or ResolvConf())
+        self._forwarder = forwarder or Forwarder(ResolvConf())
         self._doors: dict[Address, _Door] = {}
 
     async def set(self, listeners: Sequence[Listener]) -> dict[Address, str]:

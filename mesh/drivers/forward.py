@@ -46,7 +46,7 @@ class Forwarder:
     """`timeout` (seconds) is for one try."""
 
     def __init__(self, resolvers: Resolvers, *, timeout: float = 1.5, limit: int = 256) -> None:
-        self.timeout = timeout
+        self._timeout = timeout
         self._resolvers = resolvers
         self._limit = limit
         self._open: set[_Exchange] = set()
@@ -57,7 +57,7 @@ class Forwarder:
         if not upstreams or len(self._open) >= self._limit:
             reply(None)
             return
-        exchange = _Exchange(data, tcp, (upstreams * ROUNDS)[:TRIES_MAX], self.timeout, reply, self._open.discard)
+        exchange = _Exchange(data, tcp, (upstreams * ROUNDS)[:TRIES_MAX], self._timeout, reply, self._open.discard)
         self._open.add(exchange)
         exchange.next()
 

@@ -1,6 +1,7 @@
 """The mesh of one node over a real store: what is written when, and what survives what."""
 
 import asyncio
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -277,3 +278,27 @@ async def test_a_store_that_closes_leaves_the_last_known_catalog() -> None:
         await store.close()
         await auntil(lambda: mesh.trouble() == {"acme/web/1": "the store is closed"})
         assert [item.healthy for item in mesh.instances()] == [True]
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_whatever_happens_records_follow_intents(seed: int) -> None:
+    dice, store, wanted = random.Random(seed), MemoryStore(), dict[str, int]()
+    for _ in range(3):
+        async with running(new_mesh(store)) as mesh:
+            for _ in range(12):
+                id, deed = dice.choice("abc"), dice.choice(["announce", "announce", "withdraw", "delete", "revoke"])
+                entry = await store.get(f"{SERVICES}acme/web/{id}")
+                if deed == "announce":
+                    wanted[id] = dice.randint(1, 3)
+                    await mesh.announce(announcement(id=id, port=wanted[id], check="ttl"))
+                elif deed == "withdraw" and id in wanted:
+                    del wanted[id]
+                    await mesh.withdraw("acme", "web", id)
+                elif deed == "delete" and entry is not None:
+                    await store.delete(entry.key)
+                elif deed == "revoke" and entry is not None:
+                    await store.lease_revoke(entry.lease)
+            await auntil(lambda: {item.id: item.port for item in mesh.instances()} == wanted)
+            kept = (await store.range(f"{ANNOUNCEMENTS}m1/", prefix=True)).kvs
+            assert {entry.key.rpartition("/")[2] for entry in kept} == set(wanted)
+            assert mesh.trouble() == {}

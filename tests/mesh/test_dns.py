@@ -152,7 +152,7 @@ def test_answers_rotate() -> None:
 
 
 def test_a_change_is_answered_at_once() -> None:
-    state = [INSTANCES]
+    state: list[tuple[Instance, ...]] = [INSTANCES]
     server = Responder(Listener(tenant="acme", addresses=(GATEWAY,)), lambda tenant: state[0])
     assert len(addresses(ask("web.acme.mesh.internal", server=server))) == 2
     serial = ask("mesh.internal", "SOA", server=server).answer[0][0].serial
@@ -204,7 +204,7 @@ def test_opt_is_in_the_answer_only_when_it_was_in_the_query() -> None:
 
 def test_an_unknown_edns_version_is_badvers_and_unknown_options_are_ignored() -> None:
     assert ask("web.acme.mesh.internal", use_edns=1).rcode() == dns.rcode.BADVERS
-    option = dns.edns.GenericOption(65001, b"what?")
+    option = dns.edns.GenericOption(dns.edns.OptionType.make(65001), b"what?")
     assert len(addresses(ask("web.acme.mesh.internal", use_edns=0, options=[option]))) == 2
 
 
@@ -293,7 +293,9 @@ LABELS = st.from_regex(r"[a-zA-Z0-9_-]{1,9}", fullmatch=True)
 def test_queries_are_read_as_the_oracle_wrote_them(labels: list[str], id: int, kind: int, edns: int) -> None:
     if kind == dns.rdatatype.OPT:
         kind = dns.rdatatype.A
-    query = dns.message.make_query(".".join(labels), kind, use_edns=edns if edns >= 0 else False, payload=1400, id=id)
+    query = dns.message.make_query(
+        ".".join(labels), dns.rdatatype.RdataType.make(kind), use_edns=edns if edns >= 0 else False, payload=1400, id=id
+    )
     read = wire.parse(query.to_wire())
     assert read is not None
     assert (read.id, read.type, read.klass) == (id, kind, 1)

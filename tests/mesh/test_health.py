@@ -51,6 +51,13 @@ def test_after_a_restart_health_is_what_it_was_until_checks_say_otherwise() -> N
     assert [one.report(outcome) for outcome in (PASS, FAIL, FAIL)] == [False, False, True]
 
 
+def test_after_a_restart_one_check_that_says_otherwise_is_enough() -> None:
+    for healthy, outcome in ((True, FAIL), (False, PASS)):
+        one = health(rise=3, fall=3)
+        one.adopt(healthy=healthy, reason="so", now=100.0, phase=0)
+        assert one.report(outcome)
+
+
 def test_adopting_what_was_never_checked_is_still_pending() -> None:
     one = health()
     one.adopt(healthy=False, reason=PENDING, now=100.0, phase=0.5)

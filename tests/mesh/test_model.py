@@ -23,7 +23,7 @@ from hawser.mesh.model import (
 from .support import announcement
 
 LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
-WORDS = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), min_size=1, max_size=8)
+WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=8)
 CHECKS = st.one_of(
     st.just(Check()),
     st.just(Check(kind=CheckKind.TTL)),
