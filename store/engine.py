@@ -102,10 +102,10 @@ class Engine:
         first = max(first, FIRST_REVISION + 1)
         if first < self.kept_from():
             raise compacted(first)
-        watcher = Watcher(low, high, first)
+        watcher = Watcher(low, high, first, self._feed, self.history)
         self._feed.join(watcher)
         try:
-            yield self._feed.follow(watcher, self.history)
+            yield watcher
         finally:
             self._feed.leave(watcher)
 

@@ -6,7 +6,8 @@ the engine's log, page by page (`History`). Writers never wait for watchers; wat
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from .errors import Unavailable
@@ -18,12 +19,35 @@ History = Callable[[str, str | None, int, int], Awaitable[tuple[list[WatchBatch]
 
 @dataclass(slots=True, eq=False)
 class Watcher:
-    """One watch: its range, and the next revision it has not seen."""
+    """One watch: its range, and the next revision it has not seen. A wait that is given up (a timeout, say) loses
+    nothing: the next one goes on from there."""
 
     low: str
     high: str | None
     next: int
+    feed: "Feed"
+    history: History
+    page: deque[WatchBatch] = field(default_factory=deque)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __aiter__(self) -> "Watcher":
+        return self
+
+    async def __anext__(self) -> WatchBatch:
+        while True:
+            if self.page:
+                return self.page.popleft()
+            if self.next < self.feed.first:
+                batches, seen = await self.history(self.low, self.high, self.next, self.feed.first - 1)
+                self.page.extend(batches)
+                self.next = seen + 1
+            elif batch := self.feed.read(self):
+                return batch
+            elif self.feed.ended:
+                raise Unavailable("the store is closed")
+            else:
+                self.wake.clear()
+                await self.wake.wait()
 
     def cut(self, batch: WatchBatch) -> WatchBatch | None:
         """The part of a batch that is in the range."""
@@ -45,7 +69,7 @@ class Feed:
         self._size = size
         self._ring: dict[int, WatchBatch] = {}
         self._watchers: set[Watcher] = set()
-        self._ended = False
+        self.ended = False
 
     def tell(self, batches: list[WatchBatch]) -> None:
         """New revisions, in order."""
@@ -63,7 +87,7 @@ class Feed:
 
     def end(self) -> None:
         """No more will come: watchers read what there is, then fail."""
-        self._ended = True
+        self.ended = True
         for watcher in self._watchers:
             watcher.wake.set()
 
@@ -75,22 +99,14 @@ class Feed:
         """Be told no more."""
         self._watchers.discard(watcher)
 
-    async def follow(self, watcher: Watcher, history: History) -> AsyncIterator[WatchBatch]:
-        """Everything the watcher wants from its cursor on, for ever; Unavailable when the feed ends."""
-        while True:
-            if watcher.next < self.first:
-                batches, seen = await history(watcher.low, watcher.high, watcher.next, self.first - 1)
-                for batch in batches:
-                    watcher.next = batch.revision + 1
-                    yield batch
-                watcher.next = seen + 1
-            elif batch_or_none := self._read(watcher):
-                yield batch_or_none
-            elif self._ended:
-                raise Unavailable("the store is closed")
-            else:
-                watcher.wake.clear()
-                await watcher.wake.wait()
+    def read(self, watcher: Watcher) -> WatchBatch | None:
+        """The next batch that the watcher wants, and step it past; None when it has seen all."""
+        while watcher.next <= self.last:
+            batch = self._ring[watcher.next]
+            watcher.next += 1
+            if part := watcher.cut(batch):
+                return part
+        return None
 
     def _nudge(self, watcher: Watcher, batches: list[WatchBatch]) -> None:
         """Wake a watcher that was up to date at the first batch it wants; step it over the others."""
@@ -101,11 +117,3 @@ class Feed:
                 watcher.wake.set()
                 return
             watcher.next = batch.revision + 1
-
-    def _read(self, watcher: Watcher) -> WatchBatch | None:
-        while watcher.next <= self.last:
-            batch = self._ring[watcher.next]
-            watcher.next += 1
-            if part := watcher.cut(batch):
-                return part
-        return None

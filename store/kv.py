@@ -159,7 +159,8 @@ class Store(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[WatchBatch]]:
         """Events after entry, or from a revision on (inclusive; it may be yet to come), in order, each once, a revision
         whole. Compacted when that is no longer kept, at entry or when a reader is too slow: range again, and watch
-        from the range's revision + 1. Unavailable when the store is closed."""
+        from the range's revision + 1. Unavailable when the store is closed. A wait for
+        the next batch that is cancelled loses nothing: ask again."""
         ...
 
     async def lease_grant(self, ttl: float) -> Lease:

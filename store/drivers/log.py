@@ -45,7 +45,7 @@ SELECT new.revision, new.key, new.value, new.created, new.version, new.lease,
 FROM changes AS new LEFT JOIN changes AS old ON old.revision = new.previous AND old.key = new.key
 WHERE new.revision BETWEEN ? AND ? AND new.key >= ? AND (?4 IS NULL OR new.key < ?4) ORDER BY new.revision, new.sub
 """
-PAGE, STEP = 1000, 1000
+PAGE, STEP = 1000, 250
 
 
 class Log:
@@ -58,7 +58,7 @@ class Log:
         try:
             self._prepare()
             self.compacted = int(self._database.execute("SELECT revision FROM compacted").fetchone()[0])
-        except sqlite3.Error:
+        except BaseException:
             self._database.close()
             raise
 
@@ -104,10 +104,14 @@ class Log:
             self._database.executescript(SCHEMA)
             # into the file itself: whatever happens to the -wal file, this is a store
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        elif application != APPLICATION:
+            return
+        if application != APPLICATION:
             raise Corrupt(f"{self.file} is a database of another program; choose another directory")
-        elif version != VERSION:
+        if version != VERSION:
             raise Corrupt(f"{self.file} has format {version}, this program reads {VERSION}; use the program it is from")
+        (verdict,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise damaged(self.file, verdict.splitlines()[-1])
 
     def _insert(self, draft: Draft) -> None:
         flat, count = list[object](), 0
@@ -156,6 +160,11 @@ def history(file: Path, low: str, high: str | None, first: int, last: int) -> tu
     for row in rows:
         batches.setdefault(row[0], []).append(_event(row))
     return [WatchBatch(revision=revision, events=tuple(events)) for revision, events in batches.items()], last
+
+
+def damaged(file: Path, reason: object) -> Corrupt:
+    """The error of a file that can no longer be trusted."""
+    return Corrupt(f"{file} is damaged ({reason}); restore a copy, or move {file.parent} away to begin anew")
 
 
 def _row(sub: int, event: Event) -> tuple[object, ...]:

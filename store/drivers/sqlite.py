@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..draft import Draft
 from ..engine import RING, Engine, Request, compacted
-from ..errors import Conflict, Corrupt, StoreError, Unavailable
+from ..errors import Conflict, StoreError, Unavailable
 from ..keyspace import Keyspace
 from ..kv import WatchBatch
 from . import log
@@ -83,31 +83,27 @@ class SqliteStore(Engine):
 
 
 def _load(directory: Path, keep: int) -> tuple[FileIO, log.Log, Keyspace, dict[int, float]]:
-    lock: FileIO | None = None
+    file = directory / "store.db"
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = _lock(directory)
-        rows = log.Log(directory / "store.db", keep)
-        keys, ttls = rows.read()
-        _sync(directory)
-    except BaseException as error:
-        if lock:
-            lock.close()
-        if explained := _explain(error, directory):
-            raise explained from error
-        raise
+        with contextlib.ExitStack() as undo:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = undo.enter_context(_lock(directory))
+            rows = undo.enter_context(contextlib.closing(log.Log(file, keep)))
+            keys, ttls = rows.read()
+            _sync(directory)
+            undo.pop_all()
+    except sqlite3.Error as error:
+        # no name: Python could not make sense of what it read
+        if getattr(error, "sqlite_errorname", DAMAGED[0]).startswith(DAMAGED):
+            raise log.damaged(file, error) from error
+        raise _unusable(directory, error) from error
+    except OSError as error:
+        raise _unusable(directory, error.strerror) from error
     return lock, rows, keys, ttls
 
 
-def _explain(error: BaseException, directory: Path) -> StoreError | None:
-    """What the operator must know about an opening that failed."""
-    if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorname", "").startswith(DAMAGED):
-        file = directory / "store.db"
-        return Corrupt(f"{file} is damaged ({error}); restore a copy, or move {directory} away to begin anew")
-    if isinstance(error, sqlite3.Error | OSError):
-        reason = error.strerror if isinstance(error, OSError) else error
-        return Unavailable(f"store in {directory}: {reason}; check the directory's rights and the disk's space")
-    return None
+def _unusable(directory: Path, reason: object) -> Unavailable:
+    return Unavailable(f"store in {directory}: {reason}; check the directory's rights and the disk's space")
 
 
 def _lock(directory: Path) -> FileIO:

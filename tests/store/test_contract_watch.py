@@ -88,6 +88,25 @@ async def test_the_first_revisions_may_be_named(store: Store) -> None:
                 pass
 
 
+async def test_giving_up_a_wait_loses_nothing(store: Store) -> None:
+    async with store.watch("", prefix=True) as batches:
+        for number in range(5):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(batches), 0.001)
+            async with asyncio.TaskGroup() as tasks:
+                waiting = tasks.create_task(_given_up(take(batches, 1)))
+                await asyncio.sleep(0)
+                await store.put("a", b"%d" % number)
+                waiting.cancel()
+            seen = [] if waiting.cancelled() else waiting.result()
+            seen += await take(batches, 1 - len(seen))
+            assert told(seen) == [f"+a={number}"]
+
+
+async def _given_up(reading: Awaitable[list[WatchBatch]]) -> list[WatchBatch]:
+    return await reading
+
+
 async def everything(store: Store, first: int, last: int) -> list[WatchBatch]:
     """Read from `first` until `last` has come."""
     seen = list[WatchBatch]()

@@ -67,6 +67,24 @@ async def test_a_damaged_page_is_refused(rundir: Path, page: int) -> None:
     assert "damaged" in str(refused)
 
 
+async def test_damage_that_reading_would_not_meet_is_found(rundir: Path) -> None:
+    file = await filled(rundir)
+    with file.open("r+b") as raw:
+        raw.seek(36)
+        raw.write((99).to_bytes(4, "big"))
+    refused = await refusal(rundir)
+    assert isinstance(refused, Corrupt)
+    assert "damaged" in str(refused)
+
+
+async def test_a_key_that_is_no_text_is_damage(rundir: Path) -> None:
+    file = await filled(rundir)
+    with sqlite3.connect(file) as database:
+        database.execute("UPDATE changes SET key=CAST(x'ff' AS TEXT) WHERE revision=7")
+    database.close()
+    assert isinstance(await refusal(rundir), Corrupt)
+
+
 async def test_a_shortened_database_is_refused(rundir: Path) -> None:
     file = await filled(rundir)
     os.truncate(file, 4096 * 3)
