@@ -213,13 +213,14 @@ class Netlink:
             self._sequence += 1
             encoded = self._encode(request.message)
             if len(pending) >= BATCH_MESSAGES or len(data) + len(encoded) > BATCH_BYTES:
-                failure = self._exchange(data, pending, missing_ok) or failure
+                refused = self._exchange(data, pending, missing_ok)
+                failure = failure or refused
                 pending, data = {}, bytearray()
             pending[self._sequence] = request.what
             data += encoded
-        failure = failure or self._exchange(data, pending, missing_ok)
-        if failure:
-            raise failure
+        refused = self._exchange(data, pending, missing_ok)
+        if failure or refused:
+            raise failure or refused  # type: ignore[misc]
 
     def _exchange(self, data: bytearray, pending: dict[int, str], missing_ok: bool) -> NetError | None:
         failure: NetError | None = None

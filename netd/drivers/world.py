@@ -148,7 +148,7 @@ class World:
             index = netlink.index_of(spec.ifname)
             self._netlink.do(
                 (
-                    netlink.new_bridge(spec.ifname, mtu=spec.mtu, mac=spec.mac, index=index, up=False),
+                    netlink.new_bridge(spec.ifname, mtu=_another(spec.mtu), mac=spec.mac, index=index, up=False),
                     netlink.mark_link(index, f"{self._prefix}{key}", mtu=spec.mtu),
                 )
             )
@@ -252,6 +252,11 @@ class World:
     def _delete_rules(self, commands: str) -> None:
         with contextlib.suppress(NotFound):
             self._nft.run(commands)
+
+
+def _another(mtu: int) -> int:
+    """An MTU to change from: only one that was changed by hand stays when ports come (br_mtu_auto_adjust)."""
+    return mtu - 1 if mtu > 1280 else mtu + 1
 
 
 def _index(ifname: str) -> int:

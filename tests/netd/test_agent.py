@@ -1,0 +1,270 @@
+"""The agent's verbs, on a kernel in memory: who gets what, who is refused, what is left after a failure."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hawser.netd import model
+from hawser.netd.agent import NetAgent
+from hawser.netd.errors import Conflict, Denied, Exists, Invalid, NetError, NotFound, Unavailable
+from hawser.netd.parse import parse_publish
+from hawser.netd.world import Kernel
+from hawser.store import Store
+from tests.wait import auntil
+
+from .fake import FakeWorld
+
+SMALL = {"tenant": "t", "name": "n", "subnets": ["10.0.0.0/29", "fd00::/64"]}
+
+
+@pytest.fixture
+def kernel(instance: str, rundir: Path) -> FakeWorld:
+    return FakeWorld(instance, rundir)
+
+
+@pytest.fixture
+async def net(store: Store, kernel: FakeWorld, instance: str, rundir: Path) -> AsyncIterator[NetAgent]:
+    agent = NetAgent(store, instance, rundir, kernel=lambda *_: kernel)
+    await agent.open()
+    await agent.create_network(SMALL)
+    yield agent
+    await agent.close()
+
+
+async def box(net: NetAgent, name: str, *addresses: str, publish: str = "", ifname: str = "eth0") -> list[str]:
+    if name not in net.sandboxes():
+        await net.make_sandbox(name)
+    published = [parse_publish(text) for text in publish.split()]
+    got = await net.attach(name, tenant="t", network="n", addresses=addresses, publish=published, ifname=ifname)
+    return [str(address) for address in got.addresses]
+
+
+async def records(store: Store) -> dict[str, bytes]:
+    return {entry.key: entry.value for entry in (await store.range(model.ROOT, prefix=True)).kvs}
+
+
+async def test_addresses_are_given_in_order_and_a_freed_one_rests_longest(net: NetAgent) -> None:
+    assert await box(net, "a") == ["10.0.0.2/29", "fd00::2/64"]
+    assert await box(net, "b") == ["10.0.0.3/29", "fd00::3/64"]
+    await net.remove_sandbox("a")
+    assert (await box(net, "c"))[0] == "10.0.0.4/29"
+
+
+async def test_no_address_is_given_twice_and_none_at_all_when_all_are_held(net: NetAgent, store: Store) -> None:
+    given = [(await box(net, f"s{i}"))[0] for i in range(5)]
+    assert sorted(given) == [f"10.0.0.{i}/29" for i in range(2, 7)]
+    await net.make_sandbox("late")
+    before = await records(store)
+    with pytest.raises(Unavailable, match=r"10\.0\.0\.0/29 has no free address"):
+        await box(net, "late")
+    assert await records(store) == before
+    await net.remove_sandbox("s2")
+    assert (await box(net, "late"))[0] == given[2]
+
+
+async def test_a_fixed_address_is_held_until_it_is_given_back(net: NetAgent) -> None:
+    assert await box(net, "a", "10.0.0.5", "fd00::99") == ["10.0.0.5/29", "fd00::99/64"]
+    await net.make_sandbox("b")
+    with pytest.raises(Conflict, match=r"address 10\.0\.0\.5 of t/n is held by a"):
+        await box(net, "b", "10.0.0.5")
+    await net.detach("a", "eth0")
+    assert (await box(net, "b", "10.0.0.5"))[0] == "10.0.0.5/29"
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "10.0.0.0", "10.0.0.7", "10.1.0.1", "fd00::1", "x"])
+async def test_a_reserved_or_foreign_address_is_refused(net: NetAgent, address: str) -> None:
+    with pytest.raises(Invalid):
+        await box(net, "a", address)
+    with pytest.raises(Invalid, match="at most one of each version"):
+        await box(net, "a", "10.0.0.3", "10.0.0.4")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "clash"),
+    [
+        ("80:1", "80:2", True),
+        ("80:1", "127.0.0.1:80:2", True),
+        ("127.0.0.1:80:1", "80:2", True),
+        ("127.0.0.1:80:1", "127.0.0.1:80:2", True),
+        ("127.0.0.1:80:1", "10.0.0.9:80:2", False),
+        ("80:1", "80:1/udp", False),
+        ("80:1", "81:1", False),
+    ],
+)
+async def test_a_host_port_has_one_holder(net: NetAgent, store: Store, first: str, second: str, clash: bool) -> None:
+    await box(net, "a", publish=first)
+    await net.make_sandbox("b")
+    before = await records(store)
+    if not clash:
+        await box(net, "b", publish=second)
+        return
+    with pytest.raises(Conflict, match=r"cannot publish .*: a has the port"):
+        await box(net, "b", publish=second)
+    assert await records(store) == before
+    await net.remove_sandbox("a")
+    await box(net, "b", publish=second)
+
+
+async def test_a_host_port_is_not_published_twice_by_one_container(net: NetAgent) -> None:
+    with pytest.raises(Conflict):
+        await box(net, "a", publish="80:1 80:2")
+
+
+async def test_two_agents_on_one_store_never_give_the_same(
+    net: NetAgent, store: Store, instance: str, rundir: Path
+) -> None:
+    other = NetAgent(store, "other", rundir, kernel=FakeWorld)
+    await other.open()
+    for agent, names in ((net, "abc"), (other, "de")):
+        for name in names:
+            await agent.make_sandbox(name)
+    attach = [agent.attach(n, tenant="t", network="n") for agent, ns in ((net, "abc"), (other, "de")) for n in ns]
+    given = await asyncio.gather(*attach)
+    assert len({str(one.addresses[0]) for one in given}) == 5
+    await other.close()
+
+
+async def test_a_port_of_a_host_process_leaves_nothing_behind(net: NetAgent, store: Store, kernel: FakeWorld) -> None:
+    await net.make_sandbox("a")
+    before, things = await records(store), dict(kernel.things)
+    kernel.taken = {8080}
+    with pytest.raises(Conflict, match="a process of this host has the port"):
+        await box(net, "a", publish="80:80 8080:80")
+    assert (await records(store), kernel.things) == (before, things)
+
+
+async def test_a_rule_that_fails_half_way_undoes_the_whole_port(net: NetAgent, store: Store, kernel: FakeWorld) -> None:
+    await net.make_sandbox("a")
+    before, things = await records(store), dict(kernel.things)
+    kernel.refuse = {"rule:any6:tcp . 8080"}
+    with pytest.raises(NetError, match="refused"):
+        await box(net, "a", publish="8080:80")
+    assert (await records(store), kernel.things) == (before, things)
+    kernel.refuse = set()
+    assert (await box(net, "a", publish="8080:80"))[0] == "10.0.0.3/29"
+
+
+async def test_a_network_or_sandbox_that_fails_leaves_nothing(net: NetAgent, store: Store, kernel: FakeWorld) -> None:
+    before, things = await records(store), dict(kernel.things)
+    kernel.refuse = {"bridge:t/m", "sandbox:a"}
+    with pytest.raises(NetError):
+        await net.create_network({"tenant": "t", "name": "m"})
+    with pytest.raises(NetError):
+        await net.make_sandbox("a")
+    assert (await records(store), kernel.things) == (before, things)
+
+
+async def test_what_does_not_exist_is_not_found(net: NetAgent) -> None:
+    for verb in (net.remove_network("t", "x"), net.network("t", "x"), net.detach("a", "eth0")):
+        with pytest.raises(NotFound):
+            await verb
+    await net.make_sandbox("a")
+    with pytest.raises(NotFound, match="create it: hawser net create -t t x"):
+        await net.attach("a", tenant="t", network="x")
+    with pytest.raises(NotFound):
+        await net.attach("b", tenant="t", network="n")
+    await net.remove_sandbox("nobody")
+
+
+async def test_what_exists_is_not_made_again(net: NetAgent) -> None:
+    await box(net, "a")
+    with pytest.raises(Exists):
+        await net.create_network(SMALL)
+    with pytest.raises(Exists):
+        await net.make_sandbox("a")
+    with pytest.raises(Exists):
+        await box(net, "a")
+
+
+async def test_a_network_in_use_is_not_removed(net: NetAgent, kernel: FakeWorld) -> None:
+    await box(net, "a")
+    with pytest.raises(Conflict, match="used by a; remove those first"):
+        await net.remove_network("t", "n")
+    await net.remove_sandbox("a")
+    await net.remove_network("t", "n")
+    assert set(kernel.things) == {"table:"}
+
+
+@pytest.mark.parametrize("name", ["A", "", "a" * 64, "a/b", "../x"])
+async def test_a_name_too_long_or_odd_is_refused(net: NetAgent, name: str) -> None:
+    with pytest.raises(Invalid):
+        await net.make_sandbox(name)
+    with pytest.raises(Invalid):
+        await net.create_network({"tenant": "t", "name": name})
+
+
+async def test_networks_may_not_overlap_and_get_free_subnets_by_themselves(net: NetAgent) -> None:
+    with pytest.raises(Conflict, match=r"10\.0\.0\.0/16 overlaps network t/n"):
+        await net.create_network({"tenant": "t", "name": "m", "subnets": ["10.0.0.0/16"]})
+    one = await net.create_network({"tenant": "t", "name": "m"})
+    two = await net.create_network({"tenant": "u", "name": "m"})
+    assert [str(s) for s in (*one.subnets, *two.subnets)] == [
+        "10.64.0.0/24",
+        "fd68:6177:7365::/64",
+        "10.64.1.0/24",
+        "fd68:6177:7365:1::/64",
+    ]
+
+
+async def test_an_internal_network_publishes_nothing(net: NetAgent) -> None:
+    await net.create_network({"tenant": "t", "name": "inner", "internal": True})
+    await net.make_sandbox("a")
+    with pytest.raises(Invalid, match="is internal"):
+        await net.attach("a", tenant="t", network="inner", publish=[parse_publish("80:80")])
+    with pytest.raises(Invalid, match=r"forwards nothing from ::1; use 127\.0\.0\.1"):
+        await net.attach("a", tenant="t", network="n", publish=[parse_publish("[::1]:80:80")])
+
+
+async def test_a_failing_step_is_reported_and_tried_again_while_the_rest_goes_on(
+    net: NetAgent, kernel: FakeWorld
+) -> None:
+    await box(net, "a")
+    want = dict(kernel.things)
+    kernel.things, kernel.refuse = {}, {"port:a:eth0"}
+    async with asyncio.TaskGroup() as group:
+        loop = group.create_task(net.run())
+        await auntil(lambda: any(status.attempts >= 2 for status in net.statuses()), what="a second try")
+        (status,) = net.statuses()
+        assert (status.key, status.reason) == ("port:a:eth0", "port:a:eth0: refused")
+        assert kernel.things == {key: spec for key, spec in want.items() if key != "port:a:eth0"}
+        kernel.refuse = set()
+        net.wake()
+        await auntil(lambda: kernel.things == want and not net.statuses(), what="the repair")
+        loop.cancel()
+    assert await net.plan() == ()
+
+
+async def test_a_record_that_cannot_be_read_removes_nothing(net: NetAgent, store: Store, kernel: FakeWorld) -> None:
+    await box(net, "a")
+    want = dict(kernel.things)
+    await store.put(model.NETWORKS + "t/n", b"{nonsense")
+    assert await net.reconcile() == ()
+    assert kernel.things == want
+    (status,) = net.statuses()
+    assert "cannot be read" in status.reason
+    assert (await net.plan()) == ()
+
+
+async def test_without_the_rights_it_does_not_open(store: Store, instance: str, rundir: Path) -> None:
+    class NoRights(FakeWorld):
+        def apply(self, step: Any) -> None:
+            raise Denied("nftables: Operation not permitted; run as root")
+
+    def make(instance: str, rundir: Path) -> Kernel:
+        return NoRights(instance, rundir)
+
+    agent = NetAgent(store, instance, rundir, kernel=make)
+    with pytest.raises(Denied, match="run as root"):
+        await agent.open()
+    await agent.close()
+
+
+async def test_teardown_forgets_everything(net: NetAgent, store: Store, kernel: FakeWorld) -> None:
+    await box(net, "a", publish="80:80")
+    await net.teardown()
+    assert await records(store) == {}
+    assert kernel.things == {}
+    assert net.attachments() == ()
