@@ -16,6 +16,8 @@ from .manager import UnitManager
 from .model import Service, arguments, prepare
 
 CLEARING = -1
+# the life's own deadline comes first and tells the reason; this one is for a manager that is left alone
+MARGIN = 1.0
 log = logging.getLogger(__name__)
 
 
@@ -78,7 +80,7 @@ class Actions:
                 files = await host.read_environment(service.environment_files)
                 unit = replace(service, environment={**service.environment, **files}, environment_files=())
                 made = arguments(command, unit.environment)
-                return await self._manager.run(unit, made.argv, host=made.host, timeout=timeout)
+                return await self._manager.run(unit, made.argv, host=made.host, timeout=timeout + MARGIN)
 
 
 def reason(name: str, error: Exception) -> str:

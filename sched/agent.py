@@ -10,7 +10,7 @@ finds where to go on; running processes of the wanted text are adopted as they a
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 
 from hawser.store import KeyValue, Store
 from hawser.store.loop import reconcile_loop
@@ -73,7 +73,7 @@ class Agent:
 
     async def plan(self) -> tuple[Step[str], ...]:
         """What is under way or about to be done, with reasons; changes nothing."""
-        wanted = self._wanted()
+        wanted = await self._asked()
         fellows = self._fellows(wanted)
         steps = []
         for name in sorted(self._held.keys() | wanted.keys()):
@@ -93,8 +93,7 @@ class Agent:
     async def drain(self) -> None:
         """Return when every unit that the store does not want here is stopped and cleared; needs `run`."""
         while True:
-            listed = await self._store.range(records.ROOT, prefix=True)
-            wanted = self._here({entry.key: entry for entry in listed.kvs})
+            wanted = await self._asked()
             if self._states.loaded and not (self._held.keys() - wanted.keys()) and not self._states.gone:
                 return
             self._passed.clear()
@@ -108,7 +107,7 @@ class Agent:
             return AGAIN
         now = self._clock()
         wanted, observed = self._wanted(), self._manager.observe()
-        self._take_up(wanted, observed, now)
+        self._take_up(wanted.keys() | observed.keys(), observed, now)
         for _ in range(MAX_EVENTS):
             fellows = self._fellows(wanted)
             moved = [self._advance(name, wanted, observed, fellows, now) for name in sorted(self._held)]
@@ -134,14 +133,21 @@ class Agent:
             if self._machine in intent.machines and intent.state is not Desired.INACTIVE
         }
 
+    async def _asked(self) -> dict[str, Intent]:
+        """What the store wants here at this moment, seen or not."""
+        listed = await self._store.range(records.ROOT, prefix=True)
+        return self._here({entry.key: entry for entry in listed.kvs})
+
     def _wanted(self) -> dict[str, Intent]:
         return self._here(self._mirror.entries)
 
-    def _take_up(self, wanted: Mapping[str, Intent], observed: Mapping[str, Process], now: float) -> None:
-        """Hold every unit that is wanted, was known, or has a process."""
-        for name in sorted((wanted.keys() | self._states.left | observed.keys()) - self._held.keys()):
+    def _take_up(self, names: Set[str], observed: Mapping[str, Process], now: float) -> None:
+        """Hold every unit that is wanted, was known, or has a process; what is to go is stopped as its text says."""
+        fresh = sorted((names | self._states.left) - self._held.keys())
+        known = records.intents(self._mirror.entries) if fresh else {}
+        for name in fresh:
             state = self._states.take(name)
-            self._held[name] = hold(name, wanted.get(name), state, observed.get(name), self._texts, now)
+            self._held[name] = hold(name, known.get(name), state, observed.get(name), self._texts, now)
 
     def _fellows(self, wanted: Mapping[str, Intent]) -> dict[str, Fellow]:
         fellows = {}

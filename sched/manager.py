@@ -38,7 +38,8 @@ class UnitManager(Protocol):
         """Run one command to its end and return its exit code (128 + signal when killed).
 
         On the host when `host` or the unit has no container; else inside its running container, or in a short-lived
-        one of the same kind when it does not run. Killed when cancelled and after `timeout` seconds (may be infinite).
+        one of the same kind when it does not run. Killed when cancelled, and after `timeout` seconds (may be infinite):
+        then a code that is not 0, or an error.
         """
         ...
 

@@ -50,9 +50,12 @@ class Site:
         self.agent.wake()
 
     async def becomes(self, name: str, **wanted: Any) -> dict[str, Any]:
-        """Wait for a row that has these values, and return it."""
+        """Wait for a row that has these values, as an agent and not an order made them, and return it."""
         row = await self.eventually(
-            lambda: self.units.show(name), lambda row: all(row[key] == value for key, value in wanted.items())
+            lambda: self.units.show(name),
+            lambda row: (
+                all(row[key] == value for key, value in wanted.items()) and "has not acted yet" not in row["reason"]
+            ),
         )
         assert isinstance(row, dict)
         return row

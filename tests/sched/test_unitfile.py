@@ -60,9 +60,9 @@ TITLE = st.text("abcXYZ-]", min_size=1, max_size=8)
 
 
 @given(
-    st.lists(
-        st.builds(Section, TITLE, st.lists(st.builds(Entry, KEY, VALUE), max_size=4).map(tuple)), max_size=4
-    ).map(lambda sections: UnitFile(tuple(sections)))
+    st.lists(st.builds(Section, TITLE, st.lists(st.builds(Entry, KEY, VALUE), max_size=4).map(tuple)), max_size=4).map(
+        lambda sections: UnitFile(tuple(sections))
+    )
 )
 @settings(max_examples=80, deadline=None)
 def test_what_is_written_is_read_back(file: UnitFile) -> None:
