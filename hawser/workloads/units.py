@@ -9,6 +9,8 @@ the stop, so nobody is sent to what is about to end.
 import asyncio
 import contextlib
 import hashlib
+import signal
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -46,10 +48,13 @@ class UnitContainers:
         self._containers = containers
         self._mesh = mesh
         self._net = net
+        # PID 1 of a namespace has no default actions (pid_namespaces(7)): the runtime's SIGKILL stands in for them
+        self._stood_in: dict[str, int] = {}
 
     async def start(self, unit: Service) -> None:
         """Make the unit's container anew on the network it has (or gets now), start it, announce it."""
         spec = self._spec(unit, container_id(unit.name), unit.name, unit.command.argv)
+        self._stood_in.pop(spec.id, None)
         await self._make(unit, spec)
         await self._runtime.start(spec.id)
         await self._announce(unit, spec.id)
@@ -68,8 +73,12 @@ class UnitContainers:
         """Withdraw the announcement, then the kill signal, then SIGKILL after `timeout` seconds."""
         container = container_id(unit.name)
         await self._withdraw(container)
-        if self._running(container):
-            await self._runtime.stop(container, timeout)
+        if not self._running(container):
+            return
+        begin = time.monotonic()
+        end = await self._runtime.stop(container, timeout)
+        if end.signal == signal.SIGKILL and not end.oom and time.monotonic() - begin < timeout:
+            self._stood_in[container] = unit.kill_signal
 
     async def clear(self, name: str) -> None:
         """Remove a unit's container, network and announcement."""
@@ -82,7 +91,11 @@ class UnitContainers:
     def observe(self) -> Mapping[str, Process]:
         """Every unit's process, running or ended."""
         infos = [info for info in self._runtime.containers() if UNIT in info.spec.labels]
-        return {info.spec.labels[UNIT]: _process(info) for info in infos if info.state is not State.CREATED}
+        return {
+            info.spec.labels[UNIT]: _process(info, self._stood_in.get(info.spec.id))
+            for info in infos
+            if info.state is not State.CREATED
+        }
 
     async def changed(self, container: str) -> None:
         """A container started or ended: what has ended is no longer announced."""
@@ -207,12 +220,13 @@ def _announced(unit: Service) -> str:
     return f"{tenant}/{unit.announce.service}/{instance_id(unit.name)}"
 
 
-def _process(info: ContainerInfo) -> Process:
+def _process(info: ContainerInfo, stood_in: int | None) -> Process:
+    number = info.exit.signal if info.exit else 0
     return Process(
         unit=info.spec.labels[UNIT],
         hash=info.spec.labels[HASH],
         running=info.state is State.RUNNING,
-        code=info.exit.code if info.exit and not info.exit.signal else None,
-        signal=info.exit.signal if info.exit else 0,
+        code=info.exit.code if info.exit and not number else None,
+        signal=stood_in if number and stood_in else number,
         started=info.started,
     )
