@@ -55,16 +55,18 @@ async def _measure(directory: Path, database: float, disk: float, alone: float) 
             peer=alone,
             peer_name="bare SQLite, batches of 1",
         ),
-        _delay_row(f"put to watcher p99 at {RATE:,} puts/s", idle),
-        _delay_row(f"put to watcher p99 while {WRITERS} writers run", busy),
+        _delay_row(f"put to watcher p99 at {RATE:,} puts/s", idle, 10.0),
+        _delay_row(f"put to watcher p99 while {WRITERS} writers run", busy, None),
     ]
 
 
-def _delay_row(what: str, delays: list[float]) -> Row:
-    p99 = statistics.quantiles(delays, n=100)[98]
+def _delay_row(what: str, delays: list[float], bound: float | None) -> Row:
+    """`bound` in milliseconds; None where the figure is only reported."""
+    p99 = statistics.quantiles(delays, n=100)[98] * 1e3
     median = statistics.median(delays)
     note = f"p50 {median * 1e3:.2f} ms, worst {max(delays) * 1e3:.1f} ms of {len(delays):,}"
-    return Row(what=what, ours=p99 * 1e3, unit="ms", need="< 10 ms", ok=p99 < 0.010, note=note)
+    need = f"< {bound:g} ms" if bound else "reported"
+    return Row(what=what, ours=p99, unit="ms", need=need, ok=bound is None or p99 < bound, note=note)
 
 
 @contextmanager
