@@ -9,7 +9,6 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -143,14 +142,10 @@ def clean(node: NodeProcess) -> Iterator[NodeProcess]:
 
 
 def _empty(client: Client) -> None:
+    until(lambda: client.get("/v1/plan") == [], what="an end of everything pending")
     for record in client.get("/v1/services"):
         client.delete(f"/v1/services/{record['tenant']}/{record['service']}/{record['id']}")
-    until(lambda: not _units_containers(client), what="the units' containers gone")
     for container in client.get("/v1/containers", all=1):
         client.delete(f"/v1/containers/{container['id']}", force=1)
     for network in client.get("/v1/networks"):
         client.delete(f"/v1/networks/{network['tenant']}/{network['name']}")
-
-
-def _units_containers(client: Client) -> list[Any]:
-    return [c for c in client.get("/v1/containers", all=1) if c["name"].endswith(".service")]

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 import pytest
 
 from hawser.cli import COMMANDS, hawser, run
@@ -22,7 +23,7 @@ def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_every_listed_command_exists_and_says_what_the_listing_says() -> None:
     context = hawser.make_context("hawser", ["check"])
     for name in COMMANDS:
-        command = hawser.get_command(context, name)  # type: ignore[attr-defined]
+        command = hawser.get_command(context, name)
         assert command is not None, name
         assert command.help, name
 
@@ -30,7 +31,8 @@ def test_every_listed_command_exists_and_says_what_the_listing_says() -> None:
 @pytest.mark.parametrize("name", ["image", "kv", "lab", "net", "node", "svc", "unit"])
 def test_a_nouns_help_line_names_exactly_its_verbs(name: str) -> None:
     context = hawser.make_context("hawser", ["check"])
-    group = hawser.get_command(context, name)  # type: ignore[attr-defined]
+    group = hawser.get_command(context, name)
+    assert isinstance(group, click.Group)
     listed = COMMANDS[name][1].partition(": ")[2].rstrip(".").split(", ")
     assert sorted(listed) == sorted(group.commands)
 
