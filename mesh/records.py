@@ -51,14 +51,16 @@ async def put_record(store: Store, instance: Instance, lease: int, *, intent: bo
 
 
 async def delete_record(store: Store, machine: str, key: str) -> int:
-    """Delete intent and record in one revision; the record only when it is this machine's; returns the revision."""
+    """Delete intent and record in one revision; the record only when it is this machine's; returns the revision that
+    deleted the record, 0 when there was none."""
     record = service_key(key)
     for _ in range(TRIES):
         entry = await store.get(record)
         holder = stored_instance(entry)
         ops: list[Op] = [DeleteOp(intent_key(machine, key))]
         if entry is None or (holder is not None and holder.machine != machine):
-            return (await store.txn((), ops)).revision
+            await store.txn((), ops)
+            return 0
         result = await store.txn((unchanged(entry),), [*ops, DeleteOp(record)])
         if result.succeeded:
             return result.revision
