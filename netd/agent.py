@@ -9,7 +9,7 @@ failed step fails its key and what needs it, and is tried again with backoff; `s
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv6Address
@@ -32,6 +32,7 @@ from .model import Address, Interface, Network, Port, Publish
 from .world import Kernel
 
 T = TypeVar("T")
+U = TypeVar("U")
 INTERVAL = 30.0
 LOOPBACK6 = IPv6Address("::1")
 
@@ -139,10 +140,14 @@ class NetAgent:
         parse.check_label(sandbox, "sandbox")
         path = str(self._rundir / "netns" / sandbox)
         async with self._lock:
-            await self._intent.add_sandbox(sandbox, path)
+            if sandbox in self._intent.sandboxes:
+                raise Exists(f"sandbox {sandbox} exists; remove it first")
             steps = rounds.creation({f"sandbox:{sandbox}": SandboxSpec(path=path)}, "a new sandbox")
-            try:
-                await self._on(lambda: rounds.all_or_nothing(steps, self._opened().apply))
+            try:  # in whichever order a crash leaves record and namespace, the next round makes them one
+                await _both(
+                    self._intent.add_sandbox(sandbox, path),
+                    self._on(lambda: rounds.all_or_nothing(steps, self._opened().apply)),
+                )
             except BaseException:
                 await self._on(lambda: rounds.undo(steps, self._opened().apply))
                 await self._intent.forget_sandbox(sandbox)
@@ -182,7 +187,16 @@ class NetAgent:
             return self._attachment(await self._attach(target, wanted))
 
     async def _attach(self, network: Network, wanted: Wanted) -> Port:
-        port = await self._claims.take(network, wanted)
+        key = f"port:{wanted.id}"
+        bare = compiler.bare_port(self._instance, network, wanted, self._mtu)
+        try:  # the link needs no claim until it has addresses
+            port, _ = await _both(
+                self._claims.take(network, wanted), self._on(lambda: self._opened().prepare(key, bare))
+            )
+        except BaseException:
+            await self._on(lambda: rounds.undo(rounds.creation({key: bare}, "half made"), self._opened().apply))
+            await self._claims.drop(wanted.id)
+            raise
         self._intent.ports[port.id] = port
         steps = rounds.creation(compiler.port_specs(self._instance, network, port, self._mtu), "a new port")
 
@@ -294,6 +308,7 @@ class NetAgent:
 
     async def _round(self, *, due_only: bool = False) -> rounds.Round:
         steps = await self._plan()
+        await self._release_lost()
         now = time.monotonic()
         late = {step.key for step in steps if due_only and not self._retries.due(step.key, now)}
         outcome = await self._on(lambda: rounds.run(steps, self._opened().apply, late))
@@ -305,6 +320,11 @@ class NetAgent:
         for key, reason in self._intent.unreadable.items():
             self._retries.failed(key, reason, now, jitter=random.random())
         return outcome
+
+    async def _release_lost(self) -> None:
+        """Give back what ports without a sandbox hold (an attachment cut off between its claim and its answer)."""
+        for port in [port for port in self._intent.ports.values() if port.sandbox not in self._intent.sandboxes]:
+            await self._forget_port(port)
 
     def _keep_failing(self, key: str, outcome: rounds.Round) -> None:
         if key not in outcome.failures and key not in self._intent.unreadable:
@@ -318,6 +338,16 @@ class NetAgent:
             self._retries.failed("netd:", str(error), time.monotonic(), jitter=random.random())
         deadline = self._retries.deadline()
         return None if deadline is None else deadline - time.monotonic()
+
+
+async def _both(first: Awaitable[T], second: Awaitable[U]) -> tuple[T, U]:
+    """Await two things at once, and both to their end; the first's error goes before the second's."""
+    one, two = await asyncio.gather(first, second, return_exceptions=True)
+    if isinstance(one, BaseException):
+        raise one
+    if isinstance(two, BaseException):
+        raise two
+    return one, two
 
 
 def _checked(network: Network, publish: Sequence[Publish]) -> tuple[Publish, ...]:

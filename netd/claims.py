@@ -31,6 +31,11 @@ class Wanted:
     fixed: Mapping[int, Address]
     publish: tuple[Publish, ...] = ()
 
+    @property
+    def id(self) -> str:
+        """The port's id to be: `sandbox:ifname`."""
+        return f"{self.sandbox}:{self.ifname}"
+
 
 def fixed_addresses(network: Network, wanted: Sequence[str]) -> dict[int, Address]:
     """Requested addresses by version. Invalid."""
@@ -91,6 +96,12 @@ class Claims:
             if (await self._store.txn(compares, [*deletes, *given])).succeeded:
                 break
         self._taken.get(port.on, set()).difference_update(address.ip for address in port.addresses)
+
+    async def drop(self, port: str) -> None:
+        """Release a port by its id, if there is one."""
+        entry = await self._store.get(model.PORTS + port)
+        if entry is not None:
+            await self.release(parse.parse_port(json.loads(entry.value)))
 
     def _choose(self, network: Network, subnet: Subnet, wanted: Wanted, taken: set[Address]) -> Address:
         if fixed := wanted.fixed.get(subnet.version):

@@ -6,7 +6,8 @@ making the thing needs. A network's rules come before its bridge and go after it
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from hawser.store.reconcile import Step, plan
 
@@ -85,9 +86,9 @@ def bridge_name(instance: str, key: str) -> str:
     return derived("hwb", instance, key)
 
 
-def port_name(instance: str, port: Port) -> str:
+def port_name(instance: str, port: str) -> str:
     """The kernel's name of the host's end of a port."""
-    return derived("hwp", instance, port.id)
+    return derived("hwp", instance, port)
 
 
 def compile_intent(
@@ -119,19 +120,37 @@ def network_specs(instance: str, network: Network, mtu: int) -> dict[str, Spec]:
     return {**_rule_specs(rules.of_network(network, ifname)), f"bridge:{network.key}": bridge}
 
 
-def port_specs(instance: str, network: Network, port: Port, mtu: int) -> dict[str, Spec]:
-    """A port's link and rules. The interface `eth0` gets the default routes."""
-    link = PortSpec(
-        ifname=port_name(instance, port),
+class Plug(Protocol):
+    """What a port's link needs before it has addresses."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def ifname(self) -> str: ...
+    @property
+    def netns(self) -> str: ...
+    @property
+    def mac(self) -> str: ...
+
+
+def bare_port(instance: str, network: Network, port: Plug, mtu: int) -> PortSpec:
+    """A port's link without addresses. The interface `eth0` gets the default routes."""
+    return PortSpec(
+        ifname=port_name(instance, port.id),
         bridge=bridge_name(instance, network.key),
         mtu=network.mtu or mtu,
         mac=port.mac,
-        addresses=_sorted(port.addresses),
+        addresses=(),
         routes=tuple(sorted(network.gateways, key=lambda a: a.version)) if port.ifname == "eth0" else (),
         inner=port.ifname,
         netns=port.netns,
         network=network.key,
     )
+
+
+def port_specs(instance: str, network: Network, port: Port, mtu: int) -> dict[str, Spec]:
+    """A port's link and rules."""
+    link = replace(bare_port(instance, network, port, mtu), addresses=_sorted(port.addresses))
     return {f"port:{port.id}": link, **_rule_specs(rules.of_port(port))}
 
 

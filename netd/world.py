@@ -8,7 +8,7 @@ from typing import Protocol
 
 from hawser.store.reconcile import Step
 
-from .compile import Spec
+from .compile import PortSpec, Spec
 from .model import Publish, Subnet
 
 
@@ -21,6 +21,10 @@ class Kernel(Protocol):
 
     def apply(self, step: Step[Spec]) -> None:
         """Do one step, wholly or not at all."""
+        ...
+
+    def prepare(self, key: str, spec: PortSpec) -> None:
+        """Make a port's link without its addresses, marked as not complete: `apply` completes it, a plan removes it."""
         ...
 
     def uplink_mtu(self) -> int:

@@ -175,6 +175,18 @@ class World:
             if self._own(spec.ifname) and self._fix_port(spec):
                 return
             self._remove_marked(key)
+        link = self._own(spec.ifname) if verb is Verb.CREATE else None
+        if link is None or link.alias != f"{self._prefix}new:{key}":
+            self.prepare(key, spec)
+        try:
+            netns.inside(Path(spec.netns), lambda: configure(spec))
+            self._netlink.do([netlink.mark_link(netlink.index_of(spec.ifname), f"{self._prefix}{key}")])
+        except BaseException:
+            self._delete(spec)
+            raise
+
+    def prepare(self, key: str, spec: PortSpec) -> None:
+        """Make a port's link without its addresses, marked as not complete: `apply` completes it, a plan removes it."""
         index = netlink.index_of(spec.ifname)
         bridge = _index(spec.bridge)
         with _opened(spec.netns) as target:
@@ -192,12 +204,6 @@ class World:
                     netlink.mark_port(index, f"{self._prefix}new:{key}"),
                 )
             )
-        try:
-            netns.inside(Path(spec.netns), lambda: configure(spec))
-            self._netlink.do([netlink.mark_link(index, f"{self._prefix}{key}")])
-        except BaseException:
-            self._delete(spec)
-            raise
 
     def _fix_port(self, spec: PortSpec) -> bool:
         index = _index(spec.ifname)

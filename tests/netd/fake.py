@@ -28,7 +28,8 @@ class FakeWorld:
             self._make(step)
 
     def _delete(self, key: str, spec: Spec) -> None:
-        self.things.pop(key, None)
+        for each in (key, f"new:{key}"):
+            self.things.pop(each, None)
         if isinstance(spec, TableSpec):
             self._drop(lambda one: isinstance(one, RuleSpec))
         if isinstance(spec, SandboxSpec):
@@ -53,9 +54,13 @@ class FakeWorld:
         if isinstance(spec, TableSpec):
             self._drop(lambda one: isinstance(one, RuleSpec))
             self.things |= {f"rule:{s}:{e}": RuleSpec(set=s, element=e, value=v) for s, e, v in spec.elements}
+        self.things.pop(f"new:{step.key}", None)
         if isinstance(spec, BridgeSpec | PortSpec) and step.verb is Verb.CREATE and step.key in self.things:
             raise Exists(f"{step.key} exists")
         self.things[step.key] = spec
+
+    def prepare(self, key: str, spec: PortSpec) -> None:
+        self._make(Step(verb=Verb.CREATE, key=f"new:{key}", reason="", spec=spec))
 
     def uplink_mtu(self) -> int:
         return 1500

@@ -248,6 +248,15 @@ async def test_a_record_that_cannot_be_read_removes_nothing(net: NetAgent, store
     assert (await net.plan()) == ()
 
 
+async def test_a_claim_without_a_sandbox_is_given_back(net: NetAgent, store: Store) -> None:
+    """An attachment whose caller went away between the claim and the answer, and then removed the sandbox."""
+    await box(net, "a", "10.0.0.4", publish="80:80")
+    await store.delete(model.SANDBOXES + "a")
+    await net.reconcile()
+    assert net.attachments() == ()
+    assert (await box(net, "b", "10.0.0.4", publish="80:80"))[0] == "10.0.0.4/29"
+
+
 async def test_without_the_rights_it_does_not_open(store: Store, instance: str, rundir: Path) -> None:
     class NoRights(FakeWorld):
         def apply(self, step: Any) -> None:

@@ -1,6 +1,7 @@
 """rtnetlink batches: long ones, refused ones, and what the errors say."""
 
 import socket
+from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.root
 
 
 @pytest.fixture
-def apart(rundir: Path) -> Path:
+def apart(rundir: Path) -> Iterator[Path]:
     """A namespace to fill with links; it takes them away with it."""
     path = rundir / "apart"
     netns.create(path)

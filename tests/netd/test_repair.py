@@ -206,6 +206,10 @@ class MortalKernel(Mortal):
         self._burn()
         self._real.apply(step)
 
+    def prepare(self, key: str, spec: Any) -> None:
+        self._burn()
+        self._real.prepare(key, spec)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 

@@ -1,13 +1,14 @@
 """The laws of the door to the kernel, kept by the real one and by the one in memory."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hawser.netd import compile as compiler
 from hawser.netd import parse
-from hawser.netd.compile import Spec, TableSpec
+from hawser.netd.compile import PortSpec, Spec, TableSpec
 from hawser.netd.drivers.world import World
 from hawser.netd.errors import Exists, NetError, NotFound
 from hawser.netd.model import Network, Port, interface, mac_of
@@ -116,6 +117,19 @@ def test_what_is_there_cannot_be_created_again(kernel: Kernel, desired: dict[str
         with pytest.raises(Exists):
             kernel.apply(creation({key: desired[key]}, "again")[0])
     assert "port:a:eth0" not in kernel.observe() or kernel.observe() == desired
+
+
+def test_a_prepared_port_is_not_the_port_until_it_is_applied(kernel: Kernel, desired: dict[str, Spec]) -> None:
+    build(kernel, {key: spec for key, spec in desired.items() if key != "port:a:eth0"})
+    port = desired["port:a:eth0"]
+    assert isinstance(port, PortSpec)
+    kernel.prepare("port:a:eth0", replace(port, addresses=()))
+    assert [(step.verb, step.key) for step in compiler.steps(desired, kernel.observe())] == [
+        ("delete", "new:port:a:eth0"),
+        ("create", "port:a:eth0"),
+    ]
+    kernel.apply(creation({"port:a:eth0": port}, "complete it")[0])
+    assert kernel.observe() == desired
 
 
 def test_a_rule_needs_the_table(kernel: Kernel, desired: dict[str, Spec]) -> None:

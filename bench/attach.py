@@ -1,0 +1,158 @@
+"""Attaching a container to a network: ours (store, claims, plan, marks) beside the bare calls for the same result.
+
+Both run in one fresh process in network and mount namespaces of its own, one attachment of each in turn, up to 500. The
+bare calls are what any program must ask of the kernel: a namespace kept by a bind mount with its loopback up, a veth
+pair into it on a bridge, up, an IPv4 and an IPv6 address, default routes, and one published port (an element in each of two
+maps); messages are encoded beforehand, nothing is stored, named, checked or undone.
+"""
+
+import asyncio
+import ctypes
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from ipaddress import ip_address, ip_interface
+from pathlib import Path
+
+from hawser.netd.agent import NetAgent
+from hawser.netd.drivers import netlink, netns
+from hawser.netd.drivers.netlink import Netlink
+from hawser.netd.drivers.nft import Nft
+from hawser.netd.model import Publish
+from hawser.store import SqliteStore
+
+from .row import Row
+
+COUNT, PART = 500, 50
+BARE = """table inet bare {
+  map any4 { type inet_proto . inet_service : ipv4_addr . inet_service; }
+  map any6 { type inet_proto . inet_service : ipv6_addr . inet_service; }
+  chain prerouting { type nat hook prerouting priority dstnat; fib daddr type local jump translate; }
+  chain translate { dnat ip to meta l4proto . th dport map @any4; dnat ip6 to meta l4proto . th dport map @any6; }
+  chain postrouting { type nat hook postrouting priority srcnat; ip saddr 10.99.0.0/16 oifname != bare0 masquerade; }
+}"""
+
+
+def rows() -> list[Row]:
+    """The cost of an attachment at 1-50 and at 450-500, beside the bare calls, and how flat it is."""
+    done = subprocess.run([sys.executable, "-m", "bench.attach"], capture_output=True, text=True, check=True)
+    ours, bare = json.loads(done.stdout)
+    first, last = (statistics.median(part) * 1000 for part in (ours[:PART], ours[-PART:]))
+    bare_first, bare_last = (statistics.median(part) * 1000 for part in (bare[:PART], bare[-PART:]))
+    name, need = "bare netlink and nft calls", "<= 3x the bare calls"
+    return [
+        Row(
+            what=f"attach, p50 of 1-{PART}",
+            ours=first,
+            peer=bare_first,
+            peer_name=name,
+            unit="ms",
+            need=need,
+            ok=first <= 3 * bare_first,
+        ),
+        Row(
+            what=f"attach, p50 of {COUNT - PART}-{COUNT}",
+            ours=last,
+            peer=bare_last,
+            peer_name=name,
+            unit="ms",
+            need=need,
+            ok=last <= 3 * bare_last,
+        ),
+        Row(
+            what=f"attach, p50 at {COUNT} over p50 at 1",
+            ours=last / first,
+            peer=bare_last / bare_first,
+            peer_name=name,
+            unit="x",
+            need="flat: <= 1.3",
+            ok=last / first <= 1.3,
+        ),
+    ]
+
+
+class Bare:
+    """The peer."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._netlink = Netlink()
+        self._nft = Nft()
+        self._nft.run(BARE)
+        self._netlink.do([netlink.new_bridge("bare0")])
+        self._bridge = socket.if_nametoindex("bare0")
+        for address in ("10.99.0.1/16", "fd99::1/64"):
+            self._netlink.do([netlink.add_address(self._bridge, ip_interface(address))])
+
+    def attach(self, number: int) -> float:
+        """Seconds for one attachment; the messages are made before."""
+        path = self._directory / f"bare{number}"
+        name, four, six = f"b{number}", f"10.99.{1 + number // 250}.{1 + number % 250}", f"fd99::{number + 2:x}"
+        inside = [
+            netlink.set_link("eth0"),
+            netlink.add_address(2, ip_interface(f"{four}/16")),
+            netlink.add_address(2, ip_interface(f"{six}/64")),
+            netlink.add_default(2, ip_address("10.99.0.1")),
+            netlink.add_default(2, ip_address("fd99::1")),
+        ]
+        elements = (
+            f"add element inet bare any4 {{ tcp . {30000 + number} : {four} . 80 }}\n"
+            f"add element inet bare any6 {{ tcp . {30000 + number} : {six} . 80 }}\n"
+        )
+
+        def configure() -> None:
+            with Netlink() as there:
+                there.do(inside)
+
+        started = time.perf_counter()
+        netns.create(path, netns.lo_up)
+        with open(path) as target:
+            veth = netlink.new_veth(name, "eth0", peer_netns=target.fileno(), master=self._bridge)
+            self._netlink.do([veth])
+        netns.inside(path, configure)
+        self._nft.run(elements)
+        return time.perf_counter() - started
+
+
+async def measure(directory: Path) -> tuple[list[float], list[float]]:
+    """Seconds of each attachment, ours and the bare one."""
+    store = await SqliteStore.open(directory / "store")
+    agent = NetAgent(store, "bench", directory)
+    await agent.open()
+    await agent.create_network({"tenant": "t", "name": "n", "subnets": ["10.98.0.0/16", "fd98::/64"]})
+    bare = Bare(directory)
+    ours: list[float] = []
+    peer: list[float] = []
+    for number in range(COUNT):
+        started = time.perf_counter()
+        await agent.make_sandbox(f"s{number}")
+        await agent.attach(f"s{number}", tenant="t", network="n", publish=[Publish(host_port=20000 + number, port=80)])
+        ours.append(time.perf_counter() - started)
+        peer.append(bare.attach(number))
+    await agent.close()
+    await store.close()
+    return ours, peer
+
+
+def main() -> None:
+    """Measure apart from the machine; the namespaces go with the process."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(0x00020000 | 0x40000000) or libc.mount(b"none", b"/", None, 16384 | 1 << 18, None):
+        raise OSError(ctypes.get_errno(), "attach needs root: cannot make namespaces")
+    netns.lo_up()
+    with tempfile.TemporaryDirectory(prefix="hw-bench-") as name:
+        directory = Path(name)
+        print(json.dumps(asyncio.run(measure(directory))))
+        for path in [*directory.glob("bare*"), *(directory / "netns").glob("*")]:
+            netns.remove(path)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
