@@ -16,7 +16,9 @@ from hawser.demo.stage import Stage
 
 from .row import Row
 
-CONTAINERS, RUNS, SECONDS = 100, 30, 10.0
+CONTAINERS, RUNS = 100, 30
+# longer than the 30 s between two unasked rounds of the agents
+SECONDS = 40.0
 MIB = 1 << 20
 
 

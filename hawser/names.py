@@ -1,17 +1,22 @@
 """Names for containers: the node's DNS server listens on the gateway of every network, for that network's tenant.
 
-A network's coming and going is seen in the store; sockets that could not be opened (a bridge that is not up yet) are
-tried again with the reconcile loop's backoff.
+It answers for what the mesh has, and for the running containers themselves, by name, as Docker's does on a network; a
+service that is announced under the same name is meant first. A network's coming and going is seen in the store; sockets
+that could not be opened (a bridge that is not up yet) are tried again by the reconcile loop.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from hawser.mesh.agent import Mesh
 from hawser.mesh.drivers.dns_server import DnsServer, Listener
+from hawser.mesh.model import Instance
 from hawser.netd import model
 from hawser.netd.agent import NetAgent
 from hawser.store import Store
 from hawser.store.loop import reconcile_loop
+
+from .workloads.containers import Containers
 
 RETRY, INTERVAL = 0.1, 30.0
 
@@ -19,15 +24,36 @@ RETRY, INTERVAL = 0.1, 30.0
 class Names:
     """The DNS listeners of one node."""
 
-    def __init__(self, store: Store, mesh: Mesh, net: NetAgent, port: int) -> None:
+    def __init__(self, store: Store, mesh: Mesh, net: NetAgent, containers: Containers, port: int) -> None:
         self._store = store
+        self._mesh = mesh
         self._net = net
-        self._server = DnsServer(mesh.instances, port=port)
+        self._containers = containers
+        self._server = DnsServer(self._lookup, port=port)
         self._wake = asyncio.Event()
         self._failures: list[str] = []
+        self._hosts: tuple[Instance, ...] = ()
+        self._known: dict[str, tuple[object, object, tuple[Instance, ...]]] = {}
+
+    def refresh(self) -> None:
+        """Look again at the containers: one has started, ended, or changed its networks."""
+        self._hosts = tuple(self._containers.hosts())
+
+    def _lookup(self, tenant: str) -> Sequence[Instance]:
+        """A tenant's instances; the same object while nothing changed, as the server wants it."""
+        announced = self._mesh.instances(tenant)
+        known = self._known.get(tenant)
+        if known is not None and known[0] is announced and known[1] is self._hosts:
+            return known[2]
+        services = {instance.service for instance in announced}
+        hosts = (host for host in self._hosts if host.tenant == tenant and host.service not in services)
+        found = (*announced, *hosts)
+        self._known[tenant] = (announced, self._hosts, found)
+        return found
 
     async def run(self) -> None:
         """Keep the listeners in step with the networks until cancelled."""
+        self.refresh()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._watch(), name="networks")

@@ -60,7 +60,7 @@ class Node:
         self.runtime = Runtime(config.data, config.run, machine[:INSTANCE], images, on_change=self._changed)
         self.containers = Containers(self.runtime, net)
         self.mesh = Mesh(store, machine, self._check)
-        self.names = Names(store, self.mesh, net, config.dns_port)
+        self.names = Names(store, self.mesh, net, self.containers, config.dns_port)
         self.units = Registry(store)
         manager = UnitContainers(self.runtime, self.containers, self.mesh, net)
         self.agent = Agent(store, machine, manager)
@@ -137,6 +137,7 @@ class Node:
                 await self._manager.changed(container)
                 self.agent.wake()
                 await self.containers.ended(container)
+                self.names.refresh()
             except Exception as error:
                 if kind_of(error) is None:
                     raise

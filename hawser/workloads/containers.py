@@ -4,12 +4,13 @@ A container's sandbox in netd has the container's id. Its addresses stay its own
 """
 
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Interface, IPv6Interface
 from signal import Signals
 from typing import Any
 
+from hawser.mesh.model import LABEL, Instance
 from hawser.netd.agent import Attachment, NetAgent
 from hawser.netd.errors import Exists as NetworkExists
 from hawser.netd.errors import NotFound as NoNetwork
@@ -189,6 +190,23 @@ class Containers:
             for attachment in self._net.attachments()
             if (attachment.tenant, attachment.network) == (tenant, network)
         ]
+
+    def hosts(self) -> Iterator[Instance]:
+        """Running containers as names of their networks' tenants: no port, always healthy."""
+        running = {i.spec.id: i.spec.name for i in self._runtime.containers() if i.state is State.RUNNING}
+        for attachment in self._net.attachments():
+            name = running.get(attachment.sandbox, "")
+            if LABEL.fullmatch(name):
+                yield Instance(
+                    tenant=attachment.tenant,
+                    service=name,
+                    id=f"{attachment.sandbox}-{attachment.ifname}",
+                    addresses=tuple(address.ip for address in attachment.addresses),
+                    port=0,
+                    machine="",
+                    healthy=True,
+                    reason="runs",
+                )
 
     async def _wire(self, spec: ContainerSpec, wiring: Wiring) -> ContainerSpec:
         """A sandbox with its first interface; the spec that goes with it."""
