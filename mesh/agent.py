@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from hawser.store import Store, StoreError, WatchBatch
 
-from .catalog import Catalog
 from .drivers.checks import Checks, Execute
 from .errors import NotFound
+from .follower import Follower
 from .keeper import Keeper
 from .model import (
     SERVICES,
@@ -29,7 +29,6 @@ from .model import (
 from .records import delete_record, intents, put_record, stored_instance
 
 RETRY = 0.5
-SEEN_WITHIN = 2.0
 
 
 class Mesh:
@@ -46,7 +45,8 @@ class Mesh:
     ) -> None:
         """`execute` runs an exec check; `on_change` is called when the catalog changed; `limit` bounds checks at a
         time."""
-        self.catalog = Catalog()
+        self._follower = Follower(store, self._take)
+        self.catalog = self._follower.catalog
         self.problems: dict[str, str] = {}
         self._store, self._machine = store, machine
         self._checks = Checks(execute, limit)
@@ -55,14 +55,13 @@ class Mesh:
         self._keepers: dict[str, Keeper] = {}
         self._group: asyncio.TaskGroup | None = None
         self._lock = asyncio.Lock()
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
     async def run(self) -> None:
         """Keep announcements and follow the catalog until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
-                group.create_task(self._follow(), name="mesh catalog")
+                group.create_task(self._follower.run(), name="mesh catalog")
                 await self._adopt()
                 await asyncio.Event().wait()
             finally:
@@ -123,6 +122,10 @@ class Mesh:
         kept = {key: keeper.trouble for key, keeper in self._keepers.items() if keeper.trouble}
         return kept | self.problems
 
+    async def _seen(self, revision: int) -> None:
+        if self._group is not None:
+            await self._follower.seen(revision)
+
     def _keeper(self, announcement: Announcement) -> Keeper:
         return Keeper(self._store, self._machine, announcement, self._checks, self._now, self._audit)
 
@@ -182,26 +185,16 @@ class Mesh:
             keeper.adopt(record, entry.lease if same else 0, entry.mod_revision, phase)
         return keeper
 
-    async def _follow(self) -> None:
-        while True:
-            try:
-                found = await self._store.range(SERVICES, prefix=True)
-                self.catalog.reset(found.kvs, found.revision)
-                for keeper in self._keepers.values():
-                    self._audit(keeper)
-                self._changed()
-                async with self._store.watch(SERVICES, prefix=True, from_revision=found.revision + 1) as batches:
-                    async for batch in batches:
-                        self._take(batch)
-            except StoreError:
-                await asyncio.sleep(RETRY)
-
-    def _take(self, batch: WatchBatch) -> None:
-        self.catalog.apply(batch)
-        for event in batch.events:
-            if keeper := self._keepers.get(event.kv.key.removeprefix(SERVICES)):
+    def _take(self, batch: WatchBatch | None) -> None:
+        """The catalog moved by a batch, or began anew."""
+        if batch is None:
+            changed = list(self._keepers)
+        else:
+            changed = [event.kv.key.removeprefix(SERVICES) for event in batch.events]
+        for key in changed:
+            if keeper := self._keepers.get(key):
                 self._audit(keeper)
-        self._changed()
+        self._on_change()
 
     def _audit(self, keeper: Keeper) -> None:
         """A record that was put, is on its lease, and is not in the catalog of that revision or a later one is gone:
@@ -211,23 +204,3 @@ class Mesh:
             return
         if self.catalog.get(one.tenant, one.service, one.id) is None:
             keeper.vanished()
-
-    def _changed(self) -> None:
-        due = [future for revision, future in self._waiting if revision <= self.catalog.revision]
-        self._waiting = [item for item in self._waiting if item[0] > self.catalog.revision]
-        for future in due:
-            if not future.done():
-                future.set_result(None)
-        self._on_change()
-
-    async def _seen(self, revision: int) -> None:
-        """Wait until the catalog has what was just written, so that a caller reads its own writes."""
-        if self._group is None or self.catalog.revision >= revision:
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((revision, future))
-        try:
-            async with asyncio.timeout(SEEN_WITHIN):
-                await future
-        except TimeoutError:
-            return
