@@ -54,6 +54,7 @@ class _Board:
         self._units = units
         self._machines = {machine.id: machine for machine in sorted(machines, key=lambda machine: machine.id)}
         self._on: dict[str, set[str]] = {id_: set() for id_ in self._machines}
+        self._choosy: dict[str, set[str]] = {id_: set() for id_ in self._machines}
         self._places: dict[str, set[str]] = {name: set() for name in units}
 
     def assume(self, name: str, machines: Sequence[str]) -> None:
@@ -78,7 +79,7 @@ class _Board:
                 return False
             able = sorted(able, key=lambda id_: (len(self._on[id_]), id_))[:1]
         for id_ in able:
-            for other in sorted(self._on[id_]):
+            for other in sorted(self._on[id_]) if self._units[name].replaces else ():
                 if self._replaces(name, other):
                     self._take(other, id_)
             self._put(name, id_)
@@ -106,7 +107,10 @@ class _Board:
         for peer in wanted.machine_of:
             if peer not in self._on[id_]:
                 return f"MachineOf={peer} is not on {id_}"
-        for other in sorted(self._on[id_] - {name}):
+        # two units without globs cannot be in each other's way
+        for other in sorted(self._on[id_] if _choosy(wanted) else self._choosy[id_]):
+            if other == name:
+                continue
             # of two placed units in conflict the one with the lesser name stays
             if self._conflict(name, other) and not (staying and name < other):
                 return f"conflicts with {other} on {id_}"
@@ -125,7 +129,14 @@ class _Board:
     def _put(self, name: str, id_: str) -> None:
         self._places[name].add(id_)
         self._on[id_].add(name)
+        if _choosy(self._units[name]):
+            self._choosy[id_].add(name)
 
     def _take(self, name: str, id_: str) -> None:
         self._places[name].discard(id_)
         self._on[id_].discard(name)
+        self._choosy[id_].discard(name)
+
+
+def _choosy(fleet: Fleet) -> bool:
+    return bool(fleet.conflicts or fleet.replaces)

@@ -4,6 +4,7 @@ An order is durable when the call returns; engine and agents follow. A row whose
 so: its state is the one the order leads through, never an old one that could be taken for the outcome.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hawser.store import DeleteOp, KeyValue, Op, PutOp, Store, absent, unchanged
@@ -79,7 +80,8 @@ class Registry:
     async def listing(self) -> list[Row]:
         """One row for each unit and machine, by name: name, desired, machine, load, active, sub, reason, hash, …"""
         entries = {entry.key: entry for entry in (await self._store.range(records.ROOT, prefix=True)).kvs}
-        return [row for intent in records.intents(entries).values() for row in _rows(intent, entries)]
+        left = _left(entries)
+        return [row for intent in records.intents(entries).values() for row in _rows(intent, entries, left)]
 
     async def show(self, name: str) -> Row:
         """One unit's row. NotFound."""
@@ -95,7 +97,7 @@ class Registry:
                 entries[entry.key] = entry
         if not intent.machines:
             entries |= {entry.key: entry for entry in (await self._store.range(STATES, prefix=True)).kvs}
-        return next(iter(_rows(intent, entries)))
+        return _rows(intent, entries, _left(entries))[0]
 
     async def _instantiate(self, name: str) -> None:
         template = parse_name(name).template
@@ -107,7 +109,7 @@ class Registry:
             raise _missing(name) from None
         await self.submit(name, text)
 
-    async def _order(self, name: str, change: Any) -> None:
+    async def _order(self, name: str, change: Callable[[Order], Order]) -> None:
         for _ in range(TRIES):
             unit, desired = await self._store.get(UNITS + name), await self._store.get(DESIRED + name)
             if unit is None:
@@ -124,10 +126,9 @@ def _missing(name: str) -> NotFound:
     return NotFound(f"unit {name} does not exist; submit its file first")
 
 
-def _rows(intent: Intent, entries: dict[str, KeyValue]) -> list[Row]:
+def _rows(intent: Intent, entries: Mapping[str, KeyValue], left: Mapping[str, list[str]]) -> list[Row]:
     # an unloaded unit is still to be seen on the machine that stops it
-    leaving = [key[len(STATES) :].split("/")[0] for key in entries if key.startswith(STATES) and _of(key, intent)]
-    machines = intent.machines or tuple(sorted(leaving))
+    machines = intent.machines or tuple(left.get(intent.name, ()))
     if not machines:
         return [_row(intent, None, None)]
     rows = []
@@ -137,8 +138,14 @@ def _rows(intent: Intent, entries: dict[str, KeyValue]) -> list[Row]:
     return rows
 
 
-def _of(key: str, intent: Intent) -> bool:
-    return not intent.machines and key.endswith("/" + intent.name)
+def _left(entries: Mapping[str, KeyValue]) -> dict[str, list[str]]:
+    """Unit → the machines that have a state of it."""
+    found: dict[str, list[str]] = {}
+    for key in sorted(entries):
+        if key.startswith(STATES):
+            machine, _, name = key.removeprefix(STATES).partition("/")
+            found.setdefault(name, []).append(machine)
+    return found
 
 
 def _row(intent: Intent, machine: str | None, state: State | None) -> Row:
