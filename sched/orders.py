@@ -7,7 +7,7 @@ BindsTo= let a unit wait until the other is active (a oneshot that ended well co
 other is not active any more; it starts again with it. Targets are always there.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -130,8 +130,3 @@ def _circle(name: str, other: str, fellows: Mapping[str, Fellow]) -> bool:
             seen.add(current)
             todo += _before(current, fellows)
     return False
-
-
-def depended(fellows: Collection[Fellow]) -> bool:
-    """Whether any unit has a dependency at all."""
-    return any(fellow.dependencies != Dependencies() for fellow in fellows)

@@ -2,7 +2,7 @@
 
 A command's first word says what it does: `run` goes on, `exit N` ends with N, `stubborn` does not end on a signal,
 `die N` is killed by N, `broken` cannot be started, `hang` never returns. The `World` outlives its managers, as
-processes outlive a node.
+processes outlive a node; of a unit in `stuck` the context cannot be removed.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ class World:
     processes: dict[str, Process] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     stubborn: set[str] = field(default_factory=set)
+    stuck: set[str] = field(default_factory=set)
     environments: dict[str, Mapping[str, str]] = field(default_factory=dict)
     starts: int = 0
 
@@ -95,6 +96,8 @@ class FakeManager:
     async def clear(self, name: str) -> None:
         self.world.log.append(f"clear {name} ")
         await asyncio.sleep(0)
+        if name in self.world.stuck:
+            raise Broken(f"mount of {name} is busy")
         self.world.processes.pop(name, None)
 
     def observe(self) -> Mapping[str, Process]:

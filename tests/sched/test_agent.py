@@ -1,12 +1,17 @@
 """What an operator sees of units on one machine, from submission to destruction, and over crashes of the node."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from hawser.sched import records
 from hawser.sched.errors import Invalid
+from hawser.sched.registry import Registry
+from hawser.store import SqliteStore, TxnResult, Unavailable
+from hawser.store.kv import Compare, Op
+from hawser.store.memory import MemoryStore
 
 from .fakes import World
 from .site import MACHINE, Site, unit
@@ -294,6 +299,47 @@ async def test_the_plan_says_what_is_under_way() -> None:
     assert [(str(step.verb), step.key, step.spec) for step in steps] == [("update", "a.service", "start")]
 
 
+async def test_what_cannot_be_cleared_is_told_and_tried_again() -> None:
+    site = Site()
+    async with site.node() as agent:
+        await site.start(WEB, unit("run 1"))
+        await site.becomes(WEB, active="active")
+        site.world.stuck.add(WEB)
+        await site.units.submit(WEB, unit("run 2"))
+        key = records.state_key(MACHINE, WEB)
+        await site.eventually(
+            lambda: site.store.get(key), lambda entry: b"cannot be cleared: mount of web.service is busy" in entry.value
+        )
+        site.world.stuck.clear()
+        await site.becomes(WEB, active="active")
+        await agent.drain()
+    assert site.world.did("start", WEB) == ["run 1", "run 2"]
+
+
+class FullStore(MemoryStore):
+    """A store that takes no states while its disk is full."""
+
+    full = False
+
+    async def txn(self, compares: Sequence[Compare], then: Sequence[Op], otherwise: Sequence[Op] = ()) -> TxnResult:
+        if self.full and any(op.key.startswith(records.STATES) for op in then):
+            raise Unavailable("the disk is full; free some space")
+        return await super().txn(compares, then, otherwise)
+
+
+async def test_units_are_kept_while_the_store_takes_nothing() -> None:
+    store = FullStore()
+    site = Site(store)
+    async with site.node():
+        await site.start(WEB, unit(Restart="always", RestartSec="1ms"))
+        await site.becomes(WEB, active="active")
+        store.full = True
+        await site.kill(WEB, signal=9)
+        await site.eventually(lambda: _count(site.world), lambda count: count == 2)
+        store.full = False
+        await site.becomes(WEB, active="active", restarts=1)
+
+
 # over crashes of the node: the block of `node()` ends as a kill does, tasks cut off wherever they are
 
 
@@ -440,3 +486,21 @@ async def test_a_unit_unloaded_while_nobody_looked_is_stopped_as_its_text_says()
 
 async def _left(world: World) -> int:
     return len(world.processes)
+
+
+async def test_the_same_on_a_disk(rundir: Path) -> None:
+    store = await SqliteStore.open(rundir / "store")
+    site = Site(store)
+    async with site.node():
+        await site.start(WEB, unit(Restart="always", RestartSec="1ms"))
+        await site.becomes(WEB, active="active")
+        await site.kill(WEB, code=1)
+        before = await site.becomes(WEB, active="active", restarts=1)
+    await store.close()
+    site.store = await SqliteStore.open(rundir / "store")
+    site.units = Registry(site.store)
+    async with site.node() as agent:
+        await agent.drain()
+        assert await site.becomes(WEB, active="active") == before
+        assert len(site.world.did("start", WEB)) == 2
+    await site.store.close()
