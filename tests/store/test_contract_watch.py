@@ -171,8 +171,8 @@ async def test_readers_of_all_ages_see_every_write_of_many_writers(make: Make) -
         async with asyncio.TaskGroup() as writers:
             for writer in range(12):
                 writers.create_task(write(writer))
-        for prefix in range(4):
-            await store.put(f"{prefix}/end", b"")
+        for group in range(4):
+            await store.put(f"{group}/end", b"")
     whole = readers[0].result()
     assert [event.kv.mod_revision for event in whole] == list(range(2, len(whole) + 2))
     for prefix, reader in zip(("0/", "1/", "2/"), readers[1:4], strict=True):

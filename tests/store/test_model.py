@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from hawser.store import Compacted, DeleteOp, Event, EventKind, PutOp, SqliteStore, unchanged
+from hawser.store import Compacted, DeleteOp, Event, EventKind, Op, PutOp, SqliteStore, unchanged
 
 KEYS = st.sampled_from(["a", "a/", "a/b", "a/\U00010000", "a/\uffff", "b", "c"])
 VALUES = st.binary(max_size=3)
@@ -60,7 +60,7 @@ class AgainstModel(RuleBasedStateMachine):
         entry = self.runner.run(self.store.get(claim))
         if entry is None or doomed == key:
             return
-        then = [DeleteOp(doomed), PutOp(key, value)]
+        then: list[Op] = [DeleteOp(doomed), PutOp(key, value)]
         assert self.runner.run(self.store.txn([unchanged(entry)], then)).succeeded
         self.change({key: value}, [doomed] if doomed in self.model else [])
 

@@ -38,7 +38,7 @@ def die_at(store: SqliteStore, statement: str, count: int) -> None:
     store._log._database.set_trace_callback(trace)
 
 
-async def main(directory: Path, writers: int = 0, statement: str = "", count: int = 0) -> None:
+async def main(directory: Path, writers: int, statement: str, count: int) -> None:
     try:
         store = await SqliteStore.open(directory, keep=100)
     except StoreError as error:
@@ -57,4 +57,5 @@ async def main(directory: Path, writers: int = 0, statement: str = "", count: in
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), *map(int, sys.argv[2:3]), *sys.argv[3:4], *map(int, sys.argv[4:])))
+    where, writers, statement, count = (*sys.argv[1:], *("", "0", "", "0")[len(sys.argv) - 1 :])
+    asyncio.run(main(Path(where), int(writers), statement, int(count)))
