@@ -148,19 +148,17 @@ class Program:
         poll = select.poll()
         for fd in (woken, *self.outputs):
             poll.register(fd, select.POLLIN)
-        running = not self._reap()
-        deadline = 0.0
+        running, deadline = True, 0.0
         while running or (self.outputs and time.monotonic() < deadline):
+            if running and self._reap():
+                running, deadline = False, time.monotonic() + DRAIN
+                self._kill_rest()
             for fd, _ in poll.poll(None if running else 50):
                 if fd == woken:
                     os.read(woken, BLOCK)
                 elif not self._copy(fd):
                     poll.unregister(fd)
                     os.close(fd)
-            if running and self._reap():
-                running = False
-                deadline = time.monotonic() + DRAIN
-                self._kill_rest()
         for splitter in self.outputs.values():
             self.log.write(splitter.end(stamp()))
 

@@ -1,0 +1,246 @@
+"""Containers outlive the node; whatever is killed, and when, nothing leaks."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from hawser.runtime.agent import Runtime
+from hawser.runtime.errors import Conflict
+from hawser.runtime.images import Images
+from hawser.runtime.model import Limits, State
+from tests.runtime.tools import cgroups_of, exists, run, shell, spec, state
+from tests.wait import auntil, until
+
+pytestmark = pytest.mark.root
+Maker = Callable[[], Runtime]
+
+
+@pytest.fixture
+async def node(rundir: Path, instance: str, images: Images) -> AsyncIterator[Maker]:
+    """Runtimes on the same directories; afterwards everything of the instance is removed."""
+    made: list[Runtime] = []
+
+    def make() -> Runtime:
+        made.append(Runtime(rundir / "data", rundir / "run", instance, images))
+        return made[-1]
+
+    yield make
+    for runtime in made:
+        await runtime.close()
+    last = make()
+    await last.open()
+    await last.teardown()
+    assert cgroups_of(instance) == []
+
+
+async def test_a_running_container_is_adopted(node: Maker) -> None:
+    first = node()
+    await first.open()
+    await first.create(shell("trap 'exit 6' TERM; echo up; while :; do sleep 0.01; done"))
+    before = await first.start("c")
+    await first.close()
+    assert before.pid is not None
+    assert exists(before.pid)
+    second = node()
+    await second.open()
+    after = second.get("c")
+    assert (after.state, after.pid, after.started) == (State.RUNNING, before.pid, before.started)
+    assert (await second.execute("c", ["echo", "hi"])).stdout == b"hi\n"
+    await auntil(lambda: second._containers["c"].hears(15), what="the trap")
+    assert (await second.stop("c")).code == 6
+    assert await second.plan() == ()
+
+
+async def test_an_end_that_nobody_saw_is_learnt(node: Maker, rundir: Path) -> None:
+    first = node()
+    await first.open()
+    await first.create(spec("sleep", "1000"))
+    await first.create(spec("true", id="never"))
+    before = await first.start("c")
+    await first.close()
+    os.kill(before.pid or 0, signal.SIGKILL)
+    until(lambda: (rundir / "data/containers/c/exit.json").exists(), what="the record of the end")
+    second = node()
+    await second.open()
+    assert (await second.wait("c")).signal == 9
+    assert second.get("c").started == before.started
+    assert second.get("never").state is State.CREATED
+    await second.remove("c")
+
+
+async def test_limits_and_spec_are_the_same_after_a_restart(node: Maker) -> None:
+    first = node()
+    await first.open()
+    wanted = spec("true", limits=Limits(cpu=0.5, memory=8 << 20, pids=5), env={"A": "b"}, labels={"k": "v"})
+    made = await first.create(wanted)
+    await first.close()
+    second = node()
+    await second.open()
+    assert second.get("c") == made
+
+
+@pytest.mark.parametrize("moment", ["created", "started"])
+def test_the_node_killed(rundir: Path, instance: str, images: Images, moment: str) -> None:
+    command = [sys.executable, "-m", "tests.runtime.node"]
+    where = [str(rundir / "data"), str(rundir / "run"), instance, str(images.root), "c"]
+    with subprocess.Popen([*command, *where], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        while child.stdout.readline().strip() != moment:
+            continue
+        child.kill()
+
+    async def look() -> None:
+        runtime = Runtime(rundir / "data", rundir / "run", instance, images)
+        await runtime.open()
+        try:
+            info = runtime.get("c")
+            assert info.state in ((State.RUNNING,) if moment == "started" else (State.CREATED, State.RUNNING))
+            assert await runtime.plan() == ()
+            if info.state is State.CREATED:
+                info = await runtime.start("c")
+            assert exists(info.pid or 0)
+            assert (await runtime.stop("c", timeout=0)).signal == 9
+        finally:
+            await runtime.teardown()
+        assert not exists(info.pid or 0)
+
+    asyncio.run(look())
+    assert cgroups_of(instance) == []
+
+
+async def test_the_zygote_killed(node: Maker) -> None:
+    runtime = node()
+    await runtime.open()
+    await runtime.create(spec("sleep", "1000"))
+    started = await runtime.start("c")
+    zygote = runtime._launcher.pid or 0
+    os.kill(zygote, signal.SIGKILL)
+    until(lambda: not exists(zygote), what="the zygote's end")
+    assert exists(started.pid or 0)
+    ended, _ = await run(runtime, shell("exit 3", id="d"))
+    assert ended.code == 3
+    assert runtime._launcher.pid not in (None, zygote)
+    assert (await runtime.stop("c", timeout=0)).signal == 9
+
+
+async def test_the_agent_replaces_a_dead_zygote(node: Maker) -> None:
+    runtime = node()
+    await runtime.open()
+    zygote = runtime._launcher.pid or 0
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(runtime.run())
+        os.kill(zygote, signal.SIGKILL)
+        await auntil(lambda: runtime._launcher.pid not in (None, zygote), what="a new zygote")
+        running.cancel()
+
+
+@pytest.mark.parametrize("image", ["box", None])
+async def test_a_shim_killed_takes_its_program_along(
+    node: Maker, rundir: Path, instance: str, image: str | None
+) -> None:
+    runtime = node()
+    await runtime.open()
+    await runtime.create(shell("sleep 1000 & echo up; wait", image=image))
+    started = await runtime.start("c")
+    os.kill(state(rundir / "data")["shim"], signal.SIGKILL)
+    ended = await runtime.wait("c")
+    assert (ended.code, ended.signal) == (137, 9)
+    assert not exists(started.pid or 0)
+    assert [path for path in cgroups_of(instance) if path.endswith("/c")] == []
+    assert await runtime.plan() == ()
+    await runtime.start("c")
+    assert runtime.get("c").state is State.RUNNING
+
+
+@pytest.mark.parametrize("image", ["box", None])
+async def test_node_and_shim_killed(node: Maker, rundir: Path, instance: str, image: str | None) -> None:
+    first = node()
+    await first.open()
+    await first.create(shell("sleep 1000 & echo up; wait", image=image))
+    started = await first.start("c")
+    await first.close()
+    os.kill(state(rundir / "data")["shim"], signal.SIGKILL)
+    second = node()
+    await second.open()
+    assert second.get("c").state is State.EXITED
+    assert (await second.wait("c")).signal == 9
+    assert not exists(started.pid or 0)
+    assert [path for path in cgroups_of(instance) if path.endswith("/c")] == []
+
+
+async def test_a_pid_that_is_somebody_elses_by_now_is_left_alone(node: Maker, rundir: Path) -> None:
+    first = node()
+    await first.open()
+    await run(first, spec("true"))
+    await first.close()
+    place = rundir / "data/containers/c"
+    (place / "exit.json").unlink()
+    with subprocess.Popen(["sleep", "1000"]) as stranger:
+        text = (place / "state.json").read_text()
+        (place / "state.json").write_text(
+            text.replace(f'"pid":{state(rundir / "data")["pid"]}', f'"pid":{stranger.pid}')
+        )
+        second = node()
+        await second.open()
+        assert second.get("c").state is State.EXITED
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+async def test_leftovers_are_planned_and_removed(node: Maker, rundir: Path, instance: str) -> None:
+    first = node()
+    await first.open()
+    await first.close()
+    mount = next(iter(first._forest._mounts))
+    group = Path(mount, "hawser", instance, "ghost")
+    group.mkdir()
+    (rundir / "data/containers/.new-half/upper").mkdir(parents=True)
+    (rundir / "data/containers/torn").mkdir()
+    with subprocess.Popen(["sleep", "1000"]) as orphan:
+        (group / "cgroup.procs").write_text(str(orphan.pid))
+        keys = [step.key for step in await first.plan()]
+        assert keys == ["cgroup/ghost", "directory/.new-half", "directory/torn"]
+        second = node()
+        await second.open()
+        assert orphan.wait(5) == -9
+    assert await second.plan() == ()
+    assert os.listdir(rundir / "data/containers") == []
+    assert not group.exists()
+
+
+async def test_what_is_not_ours_stays(node: Maker, instance: str) -> None:
+    runtime = node()
+    mount = next(iter(runtime._forest._mounts))
+    other = Path(mount, "hawser", f"{instance}x", "c")
+    other.mkdir(parents=True)
+    try:
+        await runtime.open()
+        assert other.exists()
+    finally:
+        other.rmdir()
+        other.parent.rmdir()
+
+
+async def test_two_nodes_on_one_directory(node: Maker) -> None:
+    first, second = node(), node()
+    await first.open()
+    with pytest.raises(Conflict, match="belongs to another running node"):
+        await second.open()
+
+
+async def test_a_caller_that_goes_away_leaves_a_known_container(node: Maker) -> None:
+    runtime = node()
+    await runtime.open()
+    await runtime.create(spec("sleep", "1000"))
+    async with asyncio.TaskGroup() as group:
+        starting = group.create_task(runtime.start("c"))
+        await auntil(lambda: runtime._containers["c"].starting, what="the start")
+        starting.cancel()
+    await auntil(lambda: runtime.get("c").state is State.RUNNING, what="the container")
+    assert (await runtime.stop("c", timeout=0)).signal == 9
