@@ -8,7 +8,8 @@
 
 A name exists while something is announced under it, healthy or not: a service without a healthy instance, an IPv4-only
 service asked for AAAA, and a name that only has names below it answer with no data, never with "no such name", which a
-resolver would keep for every type (RFC 2308, RFC 8020). Names of other tenants do not exist here. Pure.
+resolver would keep for every type (RFC 2308, RFC 8020). An instance without a port (0) has addresses and no SRV. Names
+of other tenants do not exist here. Pure.
 """
 
 import struct
@@ -117,7 +118,7 @@ class View:
     def _srv(self, name: Name, service: bytes, type: int) -> Answer:
         if type != Type.SRV:
             return _any(type)
-        healthy = [item for item in self.services[service].values() if item.healthy]
+        healthy = [item for item in self.services[service].values() if item.healthy and item.port]
         answers = tuple(
             Record(name, Type.SRV, struct.pack("!3H", 0, 1, item.port) + write_name(host_name(item)))
             for item in healthy

@@ -29,9 +29,9 @@ IMPURE = {
     "random",
 }
 PURE = {
-    "store": {"errors", "keyspace", "kv", "reconcile"},
+    "store": {"draft", "errors", "keys", "keyspace", "kv", "leases", "reconcile"},
     "netd": {"compile", "errors", "ipam", "model", "rules"},
-    "mesh": {"announce", "catalog", "dns", "errors", "health", "model"},
+    "mesh": {"announce", "catalog", "dns", "errors", "health", "model", "resolvconf", "wire", "zone"},
     "sched": {"errors", "lifecycle", "model", "placement", "unitfile"},
     "runtime": {"cgroup", "errors", "model", "images.members"},
     "labs": {"errors", "model", "render", "shapes"},

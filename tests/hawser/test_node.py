@@ -78,6 +78,16 @@ def test_a_container_is_on_the_default_network_of_its_tenant(clean: NodeProcess)
     assert clean.hawser("net", "rm", "-t", "blue", "default").code == 4
 
 
+def test_containers_of_a_tenant_find_each_other_by_name(clean: NodeProcess) -> None:
+    for tenant, name in (("blue", "one"), ("blue", "two"), ("green", "three")):
+        clean.hawser("run", "-d", "-t", tenant, "--name", name, "busybox", "/bin/httpd", "-f", "-p", "80", "-h", "/www")
+    fetch = ("/bin/wget", "-q", "-T", "1", "-O", "-")
+    until(lambda: clean.hawser("exec", "one", *fetch, "http://two/").out == "ahoy\n", what="the page by its name")
+    assert clean.hawser("exec", "one", *fetch, "http://three/").code == 1
+    clean.hawser("kill", "two")
+    until(lambda: clean.hawser("exec", "one", *fetch, "http://two/").code == 1, what="the name gone")
+
+
 def test_a_published_port_answers_and_cannot_be_published_twice(clean: NodeProcess) -> None:
     httpd = ("/bin/httpd", "-f", "-p", "80", "-h", "/www")
     assert clean.hawser("run", "-d", "--name", "a", "-p", "8088:80", "busybox", *httpd).code == 0

@@ -1,5 +1,6 @@
 """Answers to queries, byte for byte, judged by an independent DNS library."""
 
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -112,6 +113,12 @@ def test_srv_has_ports_and_targets_whose_addresses_come_along(name: str) -> None
 def test_no_data_of_a_name_that_exists_is_not_no_such_name(name: str, kind: str, wanted: str) -> None:
     assert outcome(ask(name, kind)) == wanted
     assert outcome(ask(name, kind, server=responder(forward=True))) == wanted
+
+
+def test_an_instance_without_a_port_has_addresses_and_no_srv() -> None:
+    server = responder((replace(instance(service="host", id="c"), port=0),))
+    assert outcome(ask("host.acme.mesh.internal", server=server)) != "NODATA"
+    assert outcome(ask("_host._tcp.acme.mesh.internal", "SRV", server=server)) == "NODATA"
 
 
 def test_a_negative_answer_may_be_kept_for_seconds_only() -> None:
