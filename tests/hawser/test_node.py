@@ -81,7 +81,7 @@ def test_a_container_is_on_the_default_network_of_its_tenant(clean: NodeProcess)
 def test_containers_of_a_tenant_find_each_other_by_name(clean: NodeProcess) -> None:
     for tenant, name in (("blue", "one"), ("blue", "two"), ("green", "three")):
         clean.hawser("run", "-d", "-t", tenant, "--name", name, "busybox", "/bin/httpd", "-f", "-p", "80", "-h", "/www")
-    fetch = ("/bin/wget", "-q", "-T", "1", "-O", "-")
+    fetch = ("/bin/wget", "-q", "-O", "-")
     until(lambda: clean.hawser("exec", "one", *fetch, "http://two/").out == "ahoy\n", what="the page by its name")
     assert clean.hawser("exec", "one", *fetch, "http://three/").code == 1
     clean.hawser("kill", "two")
