@@ -14,10 +14,11 @@ from pathlib import Path
 
 from hawser.netd.drivers import netns
 
+from ..errors import LabError
 from ..model import End
 from ..render import Plan, Space
 from .home import FABRIC, Home
-from .rtnl import Batch, Rtnl
+from .rtnl import Batch, Rtnl, settle
 
 SIOCGIFINDEX = 0x8933  # netdevice(7)
 QUIET = ("bridge/bridge-nf-call-iptables", "bridge/bridge-nf-call-ip6tables", "bridge/bridge-nf-call-arptables")
@@ -60,12 +61,16 @@ def _host(space: Space, fabric: int) -> Callable[[], None]:
     def setup() -> None:
         batch = Batch()
         batch.loopback()
+        own = os.open(netns.SELF, os.O_RDONLY | os.O_CLOEXEC)
         for cable in space.cables:
-            batch.veth(cable.name, cable.peer, index=cable.index, mac=cable.mac, peer_netns=fabric)
+            batch.cable(cable, fabric, own)
             if cable.address:
                 batch.address(cable.index, cable.address)
-        with Rtnl() as rtnl:
-            rtnl.do(batch)
+        try:
+            with Rtnl() as rtnl:
+                rtnl.do(batch)
+        finally:
+            os.close(own)
 
     return setup
 
@@ -78,6 +83,9 @@ def _patch(plan: Plan) -> None:
         batch.join(port.name, port.bridge)
     with Rtnl() as rtnl:
         rtnl.do(batch)
+    ports = [cable.peer for space in plan.spaces for cable in space.cables]
+    if dead := settle([*ports, *(port.name for port in plan.ports)]):
+        raise LabError(f"link {dead[0]} has no carrier though both ends are up; see: dmesg")
 
 
 class Witness:

@@ -1,8 +1,8 @@
 """Processes in a lab's namespaces: started there, found there, ended there.
 
 A child inherits the network namespace of the thread that forks it, so a helper thread inside the namespace starts it,
-and nothing runs between fork and exec. Those to be ended are found by the namespace they are in (/proc/PID/ns/net), whoever
-started them, and killed through a pidfd after a second look: a recycled process number is never hit.
+and nothing runs between fork and exec. Those to be ended are found by the namespace they are in (/proc/PID/ns/net),
+whoever started them, and killed through a pidfd after a second look: a recycled process number is never hit.
 """
 
 import ctypes

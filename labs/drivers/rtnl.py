@@ -6,14 +6,17 @@ Layouts: rtnetlink(7), linux/if_link.h. One `Batch` is one sendmsg on a socket o
 kernel works it off before the call returns. The first refusal raises with what it was about.
 """
 
+import ctypes
 import errno
+import fcntl
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Interface
 
 from ..errors import Denied, LabError
+from ..render import Cable
 
 NEWLINK, SETLINK, NEWADDR, NEWNEIGH, DELNEIGH = 16, 19, 20, 28, 29
 REQUEST, ACK, EXCL, CREATE = 0x1, 0x4, 0x200, 0x400
@@ -23,6 +26,7 @@ IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 NDA_DST, NDA_LLADDR, PERMANENT = 1, 2, 0x80
 ERROR, UP, LOOPBACK = 2, 1, 1
 SO_RCVBUFFORCE = 33
+SIOCETHTOOL, ETHTOOL_GLINK = 0x8946, 0x0A  # linux/sockios.h, linux/ethtool.h
 RECEIVE = 1 << 17
 
 
@@ -63,13 +67,22 @@ class Batch:
         body += _info("bridge", _attr(BR_STP, struct.pack("=I", 0)) + _attr(BR_SNOOPING, b"\0"))
         self._add(NEWLINK, ACK | CREATE | EXCL, body, f"create bridge {name}")
 
-    def veth(self, name: str, peer: str, *, index: int = 0, mac: str | None = None, peer_netns: int = -1) -> None:
-        """Make a veth pair, this end up; the peer is born down, in the namespace of the descriptor."""
-        other = _ifinfo() + _name(peer)
-        if peer_netns >= 0:
-            other += _attr(IFLA_NET_NS_FD, struct.pack("=i", peer_netns))
-        body = _ifinfo(index, UP) + _name(name) + _mac(mac) + _info("veth", _attr(VETH_PEER, other))
+    def veth(self, name: str, peer: str) -> None:
+        """Make a veth pair, this end up; the peer is born down (veth cannot open an end that has no other yet)."""
+        body = _ifinfo(0, UP) + _name(name) + _info("veth", _attr(VETH_PEER, _ifinfo() + _name(peer)))
         self._add(NEWLINK, ACK | CREATE | EXCL, body, f"create link {name} - {peer}")
+
+    def cable(self, cable: Cable, fabric: int, host: int) -> None:
+        """Make a host's veth pair, both ends up; `fabric` and `host` (which is here) are descriptors of namespaces.
+
+        A peer without one is born beside the first end, and takes its index only if that has one (veth_newlink).
+        """
+        name, port, index = cable.name, cable.peer, cable.index
+        other = _ifinfo(index) + _name(name) + _mac(cable.mac) + _attr(IFLA_NET_NS_FD, struct.pack("=i", host))
+        body = _ifinfo(cable.peer_index, UP) + _name(port) + _attr(IFLA_NET_NS_FD, struct.pack("=i", fabric))
+        body += _attr(IFLA_MASTER, struct.pack("=I", cable.bridge)) + _info("veth", _attr(VETH_PEER, other))
+        self._add(NEWLINK, ACK | CREATE | EXCL, body, f"create link {name} - {port}")
+        self._add(SETLINK, ACK, _ifinfo(index, UP), f"set {name} up")
 
     def join(self, name: str, bridge: int) -> None:
         """Put a link, named, into a bridge and set it up."""
@@ -169,3 +182,22 @@ def _refused(what: str, code: int) -> LabError:
     if code == errno.EOPNOTSUPP:
         return LabError(f"{text}; this kernel lacks the link kind, see: hawser check")
     return LabError(text)
+
+
+def settle(links: Iterable[str]) -> list[str]:
+    """Make the kernel finish the news of these links' carriers now; those that have none.
+
+    Its link watch tells bridges and queues of a new carrier a hundred links at a time, up to a second apart
+    (net/core/link_watch.c), and frames sent before are lost, the first ping for example. Asking by ETHTOOL_GLINK does
+    it at once for the link asked about.
+    """
+    value = bytearray(8)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(value))
+    dead = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        for name in links:
+            struct.pack_into("=II", value, 0, ETHTOOL_GLINK, 0)
+            fcntl.ioctl(sock, SIOCETHTOOL, struct.pack("=16sQ16x", name.encode(), address))
+            if not value[4]:
+                dead.append(name)
+    return dead
