@@ -2,8 +2,8 @@
 
 Both run in one fresh process in network and mount namespaces of its own, one attachment of each in turn, up to 500. The
 bare calls are what any program must ask of the kernel: a namespace kept by a bind mount with its loopback up, a veth
-pair into it on a bridge, up, an IPv4 and an IPv6 address, default routes, and one published port (an element in each of two
-maps); messages are encoded beforehand, nothing is stored, named, checked or undone.
+pair into it on a bridge, up, an IPv4 and an IPv6 address, default routes, and one published port (an element in each of
+two maps); messages are encoded beforehand, nothing is stored, named, checked or undone.
 """
 
 import asyncio
@@ -85,6 +85,7 @@ class Bare:
         self._nft = Nft()
         self._nft.run(BARE)
         self._netlink.do([netlink.new_bridge("bare0")])
+        netns.sysctl("ipv6/conf/bare0/disable_ipv6", "0")
         self._bridge = socket.if_nametoindex("bare0")
         for address in ("10.99.0.1/16", "fd99::1/64"):
             self._netlink.do([netlink.add_address(self._bridge, ip_interface(address))])

@@ -24,7 +24,7 @@ from . import compile as compiler
 from . import ipam, model, parse, rounds
 from .claims import Claims, Wanted, fixed_addresses
 from .compile import SandboxSpec, Spec
-from .drivers.tune import has_ipv6
+from .drivers.netlink import has_ipv6
 from .drivers.world import World
 from .errors import Conflict, Denied, Exists, Invalid, NetError, NotFound
 from .intent import Intent

@@ -62,6 +62,11 @@ def _link(command: int, mode: int, what: str, attrs: Sequence[tuple[str, Any]], 
 NEW = NLM_F_CREATE | NLM_F_EXCL
 
 
+def has_ipv6() -> bool:
+    """Whether this kernel speaks IPv6."""
+    return os.path.isdir("/proc/sys/net/ipv6")
+
+
 def index_of(name: str) -> int:
     """An interface index to ask for when making `name`: from its hash, above what the kernel counts up to by itself."""
     return (1 << 29) | int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 3
@@ -87,6 +92,7 @@ def new_veth(
     peer_mac: str | None = None,
     peer_master: int | None = None,
     index: int = 0,
+    up: bool = True,
 ) -> Request:
     """Make a veth pair, the first end up; `netns` and `peer_netns` are file descriptors, `master` a bridge's index.
 
@@ -99,7 +105,14 @@ def new_veth(
     attrs: list[tuple[str, Any]] = [("IFLA_IFNAME", name), ("IFLA_MTU", mtu), ("IFLA_NET_NS_FD", netns)]
     attrs.append(("IFLA_LINKINFO", kind))
     attrs.append(("IFLA_MASTER", master))
-    return _link(RTM_NEWLINK, NEW, f"create veth {name} <-> {peer}", attrs, index=index, flags=IFF_UP, change=IFF_UP)
+    return _link(
+        RTM_NEWLINK, NEW, f"create veth {name} <-> {peer}", attrs, index=index, flags=IFF_UP * up, change=IFF_UP
+    )
+
+
+def up(index: int) -> Request:
+    """Set the link with this index up."""
+    return _link(RTM_SETLINK, 0, f"set link {index} up", [], index=index, flags=IFF_UP, change=IFF_UP)
 
 
 def set_link(
@@ -123,9 +136,13 @@ def mark_link(index: int, alias: str, *, mtu: int | None = None) -> Request:
 
 def mark_port(index: int, alias: str) -> Request:
     """Set a bridge port's alias and its hairpin mode: where br_netfilter translates a frame on its way through the
-    bridge, a container may be led back to itself."""
+    bridge, a container may be led back to itself. The port itself needs no IPv6 address; made before it is up, the
+    kernel spares the work of one (duplicate detection and multicast reports, under the lock of all links)."""
     slave = [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", {"attrs": [("IFLA_BRPORT_MODE", 1)]})]
     attrs = [("IFLA_IFALIAS", alias), ("IFLA_LINKINFO", {"attrs": slave})]
+    if has_ipv6():
+        none = {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1)]}
+        attrs.append(("IFLA_AF_SPEC", {"attrs": [("AF_INET6", none)]}))
     return _link(RTM_NEWLINK, 0, f"mark port {alias}", attrs, index=index)
 
 

@@ -1,8 +1,9 @@
 """Network namespaces without a process in them: made by a helper thread, kept by a bind mount.
 
 A thread may change its own network namespace (setns(2), unshare(2)), and the event loop's thread never does. One worker
-thread does all of it and always comes back; making a namespace costs 0.5 ms this way, a forked helper 5 ms. The mount
-keeps the namespace alive (network_namespaces(7)); unmounting it gives it to the kernel to take down.
+thread does it for those who have no thread of their own for it, and always comes back; making a namespace costs 0.5 ms
+this way, a forked helper 5 ms. The mount keeps the namespace alive (network_namespaces(7)); unmounting it gives it to
+the kernel to take down.
 """
 
 import ctypes
@@ -41,7 +42,8 @@ def _home() -> int:
     return int(_local.home)
 
 
-def _create(path: Path, setup: Callable[[], None] | None) -> None:
+def create_here(path: Path, setup: Callable[[], None] | None = None) -> None:
+    """As `create`, on the calling thread, which must not be the event loop's."""
     home = _home()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +65,8 @@ def _create(path: Path, setup: Callable[[], None] | None) -> None:
         raise
 
 
-def _inside(path: Path, act: Callable[[], T]) -> T:
+def inside_here(path: Path, act: Callable[[], T]) -> T:
+    """As `inside`, on the calling thread, which must not be the event loop's."""
     home = _home()
     try:
         target = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -81,12 +84,12 @@ def _inside(path: Path, act: Callable[[], T]) -> T:
 
 def create(path: Path, setup: Callable[[], None] | None = None) -> None:
     """Make a namespace kept at `path` (a file that must not exist); `setup` runs inside. Blocks; Exists, Denied."""
-    _worker.submit(_create, path, setup).result()
+    _worker.submit(create_here, path, setup).result()
 
 
 def inside(path: Path, act: Callable[[], T]) -> T:
     """Run `act` in the namespace kept at `path` and return its result. Blocks."""
-    return _worker.submit(_inside, path, act).result()
+    return _worker.submit(inside_here, path, act).result()
 
 
 def remove(path: Path) -> None:

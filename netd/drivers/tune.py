@@ -7,11 +7,6 @@ from . import netns
 CONF6 = Path("/proc/sys/net/ipv6/conf")
 
 
-def has_ipv6() -> bool:
-    """Whether this kernel speaks IPv6."""
-    return CONF6.is_dir()
-
-
 def open_forwarding() -> None:
     """Let the host route. Where IPv6 forwarding was off, keep its own router advertisements working (accept_ra 2)."""
     netns.sysctl("ipv4/ip_forward", "1")

@@ -126,7 +126,7 @@ class World:
         state: Inside | None = None
         if key.startswith("port:") and netns.alive(path):
             with contextlib.suppress(NetError):
-                state = netns.inside(path, lambda: look(inner, link.index))
+                state = netns.inside_here(path, lambda: look(inner, link.index))
         return PortSpec(
             ifname=link.name,
             bridge=bridge,
@@ -179,7 +179,7 @@ class World:
         if link is None or link.alias != f"{self._prefix}new:{key}":
             self.prepare(key, spec)
         try:
-            netns.inside(Path(spec.netns), lambda: configure(spec))
+            netns.inside_here(Path(spec.netns), lambda: configure(spec))
             self._netlink.do([netlink.mark_link(netlink.index_of(spec.ifname), f"{self._prefix}{key}")])
         except BaseException:
             self._delete(spec)
@@ -200,15 +200,17 @@ class World:
                         master=bridge,
                         peer_mac=spec.mac,
                         index=index,
+                        up=False,
                     ),
                     netlink.mark_port(index, f"{self._prefix}new:{key}"),
+                    netlink.up(index),
                 )
             )
 
     def _fix_port(self, spec: PortSpec) -> bool:
         index = _index(spec.ifname)
         self._netlink.do([netlink.set_link(spec.ifname, mtu=spec.mtu, master=_index(spec.bridge))])
-        return netns.inside(Path(spec.netns), lambda: adjust(spec, index))
+        return netns.inside_here(Path(spec.netns), lambda: adjust(spec, index))
 
     def _own(self, ifname: str) -> wire.Link | None:
         link = self._netlink.link(ifname)
@@ -287,7 +289,7 @@ def _opened(path: str) -> Iterator[int]:
 def _make_sandbox(path: Path) -> None:
     if not netns.alive(path):
         netns.remove(path)
-        netns.create(path, prepare_sandbox)
+        netns.create_here(path, prepare_sandbox)
 
 
 def _probe(host: str, publish: Publish) -> None:
