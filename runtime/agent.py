@@ -121,11 +121,11 @@ class Runtime:
         container = self._find(id)
         if container.running or container.starting or container.removing:
             raise Conflict(f"container {container.spec.name or id} is running, starting or being removed")
-        container.starting = True
+        container.quiet.clear()
         try:
             channel = await self._launcher.request(self._request(container))
         except BaseException:
-            container.starting = False
+            container.quiet.set()
             raise
         try:
             answer = await channel.receive()
@@ -153,7 +153,7 @@ class Runtime:
         return requests.start(spec, place, lower, groups, boot=self._boot, base=self.images.uid_base)
 
     def _answered(self, container: Container, answer: Mapping[str, Any] | None) -> RuntimeFault | None:
-        container.starting = False
+        container.quiet.set()
         if answer is None:
             self._forest.clear(container.spec.id)
             return Unavailable(
@@ -200,11 +200,12 @@ class Runtime:
         container = self._find(id)
         if (container.running or container.starting) and not force:
             raise Conflict(f"container {container.spec.name or id} is running; stop it first, or force")
+        await container.quiet.wait()
         if container.running:
             container.send(SIGKILL)
             await container.ended.wait()
         if container.starting or container.removing:
-            raise Conflict(f"container {container.spec.name or id} is starting or being removed; try again")
+            raise Conflict(f"container {container.spec.name or id} is starting or being removed already")
         container.removing = True
         try:
             hidden = self._shelf.hide(id)
@@ -266,11 +267,16 @@ class Runtime:
 
     async def teardown(self) -> None:
         """Stop and remove everything of this instance."""
-        for id in list(self._containers):
-            await self.remove(id, force=True)
+        async with asyncio.TaskGroup() as group:
+            for id in list(self._containers):
+                group.create_task(self._discard(id))
         await self._clear()
         self._forest.fell()
         await self.close()
+
+    async def _discard(self, id: str) -> None:
+        with contextlib.suppress(Conflict, NotFound):
+            await self.remove(id, force=True)
 
     async def _clear(self) -> None:
         for step in await self.plan():

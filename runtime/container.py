@@ -21,12 +21,18 @@ class Container:
         self.spec = record.spec
         self.running: Running | None = None
         self.exit: Exit | None = None
-        self.starting = False
+        self.quiet = asyncio.Event()
+        self.quiet.set()
         self.removing = False
         self.shim = -1
         self.pidfd = -1
         self.ended = asyncio.Event()
         self._started: float | None = None
+
+    @property
+    def starting(self) -> bool:
+        """Whether a start is under way; `quiet` is set when none is."""
+        return not self.quiet.is_set()
 
     @property
     def state(self) -> State:

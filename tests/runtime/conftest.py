@@ -1,7 +1,9 @@
 """A tiny image of busybox, imported once, and runtimes that leave nothing behind."""
 
+# ruff: noqa: ASYNC240
+
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -51,5 +53,6 @@ async def runtime(rundir: Path, instance: str, images: Images) -> AsyncIterator[
 
 
 @pytest.fixture
-def tarball() -> Iterator[Tar]:
-    yield Tar()
+def tarball() -> Tar:
+    """An empty tarball to fill."""
+    return Tar()

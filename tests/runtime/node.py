@@ -1,4 +1,4 @@
-"""A node process to be killed: `python -m tests.runtime.node DATA RUN INSTANCE IMAGES ID`, runs one container, says so."""
+"""A node to be killed: `python -m tests.runtime.node DATA RUN INSTANCE IMAGES ID` runs a container and says so."""
 
 import asyncio
 import sys

@@ -1,5 +1,7 @@
 """The life of a container: created, started, ended, removed."""
 
+# ruff: noqa: ASYNC221
+
 import asyncio
 import os
 import signal

@@ -1,5 +1,7 @@
 """What a container's root can not do, as first process and through `exec`."""
 
+# ruff: noqa: ASYNC240
+
 import io
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A root file system from Debian packages: paths, skeleton, unpacking; apt itself needs a network and is not run here."""
+"""A root file system from Debian packages: paths, skeleton, unpacking; apt needs a network and is not run here."""
 
 import io
 import subprocess

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -17,10 +16,10 @@ pytestmark = pytest.mark.root
 
 
 @pytest.fixture
-async def sleeper(runtime: Runtime) -> AsyncIterator[Runtime]:
+async def sleeper(runtime: Runtime) -> Runtime:
     await runtime.create(spec("sleep", "1000", env={"BASE": "1"}, hostname="inner"))
     await runtime.start("c")
-    yield runtime
+    return runtime
 
 
 async def test_output_and_code(sleeper: Runtime) -> None:

@@ -144,7 +144,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, tarball: Tar) -> None:
     try:
         library = Images(tmp_path / "images")
         tarball.file("big", b"x" * (2 << 20))
-        with pytest.raises(Unavailable, match="No space left.*free some space"):
+        with pytest.raises(Unavailable, match=r"No space left.*free some space"):
             library.import_tar(tarball.stream(), "big")
         assert nothing_left(library)
         assert names(library) == []

@@ -48,5 +48,5 @@ def test_what_cannot_run_is_refused(fields: dict[str, object], word: str) -> Non
 
 
 def test_every_problem_is_named() -> None:
-    with pytest.raises(Invalid, match="no command.*not absolute.*at least 1"):
+    with pytest.raises(Invalid, match=r"no command.*not absolute.*at least 1"):
         check(ContainerSpec(id="a", image="box", argv=(), cwd="x", limits=Limits(pids=0)))

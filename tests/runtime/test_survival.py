@@ -1,6 +1,9 @@
 """Containers outlive the node; whatever is killed, and when, nothing leaks."""
 
+# ruff: noqa: ASYNC220, ASYNC240
+
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hawser.runtime.agent import Runtime
-from hawser.runtime.errors import Conflict
+from hawser.runtime.errors import Conflict, RuntimeFault
 from hawser.runtime.images import Images
 from hawser.runtime.model import Limits, State
 from tests.runtime.tools import cgroups_of, exists, run, shell, spec, state
@@ -244,3 +247,32 @@ async def test_a_caller_that_goes_away_leaves_a_known_container(node: Maker) -> 
         starting.cancel()
     await auntil(lambda: runtime.get("c").state is State.RUNNING, what="the container")
     assert (await runtime.stop("c", timeout=0)).signal == 9
+
+
+@pytest.mark.parametrize("victim", ["node", "zygote", "shim", "zygote and shim"])
+async def test_killed_at_any_moment_of_a_start(node: Maker, victim: str) -> None:
+    for moment in range(10):
+        runtime = node()
+        await runtime.open()
+        name = f"c{moment}"
+        zygote = runtime._launcher.pid or 0
+        shims = Path(f"/proc/{zygote}/task/{zygote}/children").read_text().split()
+        await runtime.create(shell("sleep 1000 & sleep 1000", id=name))
+        starting = asyncio.get_running_loop().create_task(runtime.start(name))
+        await asyncio.wait({starting}, timeout=moment * 0.0007)
+        for pid in [zygote] * ("zygote" in victim) + [int(pid) for pid in shims] * ("shim" in victim):
+            os.kill(pid, signal.SIGKILL)
+        if victim == "node":
+            starting.cancel()
+        with contextlib.suppress(RuntimeFault, asyncio.CancelledError):
+            await starting
+        await runtime.close()
+        again = node()
+        await again.open()
+        info = again.get(name)
+        assert await again.plan() == (), moment
+        assert info.state is not State.RUNNING or exists(info.pid or 0), moment
+        if info.state is not State.RUNNING:
+            await again.start(name)
+        assert (await again.stop(name, timeout=0)).signal == 9
+        await again.close()
