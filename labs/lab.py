@@ -96,7 +96,7 @@ class Lab:
         """The lab of this name that is up. NotFound; Conflict when it is partial."""
         home = Home(Path(run), check_name(name))
         state = home.read()
-        if state.get("state") != "up":
+        if not home.whole():
             raise Conflict(f"lab {name} is not up (busy, or left by a crash); remove it: hawser lab down {name}")
         return cls(_topology(state["topology"]), name=name, run=run, shape=state["shape"])
 
@@ -182,7 +182,7 @@ def labs(*, run: Path | str = RUN) -> tuple[Entry, ...]:
     found = []
     for home in homes(Path(run)):
         state = home.read()
-        what = "up" if state.get("state") == "up" else "busy" if home.busy() else "partial"
+        what = "up" if home.whole() else "busy" if home.busy() else "partial"
         topology = state.get("topology", {"hosts": [], "switches": []})
         sizes = {"hosts": len(topology["hosts"]), "switches": len(topology["switches"])}
         found.append(Entry(name=home.name, state=what, shape=state.get("shape", ""), **sizes))

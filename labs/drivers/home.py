@@ -101,6 +101,10 @@ class Home:
             return {}
         return state if isinstance(state, dict) else {}
 
+    def whole(self) -> bool:
+        """Whether `up` came to its end and the machine has not been restarted since."""
+        return self.read().get("state") == "up" and netns.alive(self.space(FABRIC))
+
     def kept(self) -> list[Path]:
         """The files that keep a namespace now. Denied."""
         try:

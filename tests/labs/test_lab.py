@@ -216,7 +216,7 @@ lab.up()
 """
 
 
-@pytest.mark.parametrize("after", [0, 1, 2, 3, 4, 5, 7, 9, 12, 15, 19, 24, 29, 35])
+@pytest.mark.parametrize("after", [0, 1, 2, 3, 4, 5, 7, 9, 12, 15, 19, 24, 29, 35, 50])
 def test_after_kill_at_any_moment_of_up_a_lab_is_seen_and_removed(after: int, rundir: Path) -> None:
     done = subprocess.run([sys.executable, "-c", CRASH, str(rundir), str(after)], timeout=20)
     assert done.returncode in (-signal.SIGKILL, 0)
@@ -228,6 +228,22 @@ def test_after_kill_at_any_moment_of_up_a_lab_is_seen_and_removed(after: int, ru
         remove(entry.name, run=rundir)
     (rundir / "labs").rmdir() if (rundir / "labs").exists() else None
     assert nothing_left(rundir)
+
+
+def test_what_a_restart_of_the_machine_leaves_is_partial_and_removed(lab: Lab, rundir: Path) -> None:
+    subprocess.run(["umount", "--lazy", str(lab._home.spaces)], check=True)
+    assert [entry.state for entry in labs(run=rundir)] == ["partial"]
+    with pytest.raises(Conflict, match="lab t is not up"):
+        Lab.find("t", run=rundir)
+    remove("t", run=rundir)
+    assert nothing_left(rundir)
+
+
+def test_a_lab_is_not_removed_from_inside(lab: Lab, rundir: Path) -> None:
+    code = "import sys; from hawser.labs import remove; remove('t', run=sys.argv[1])"
+    done = lab.host("h1s1").run([sys.executable, "-c", code, str(rundir)])
+    assert "runs inside the lab" in done.stderr
+    assert lab.pingall().loss == 0
 
 
 def test_foreign_things_are_untouched(rundir: Path, instance: str) -> None:
