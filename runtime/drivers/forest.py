@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .. import cgroup
@@ -24,15 +24,11 @@ class Forest:
         """Make the node's branches and hand the controllers of version 2 down to them."""
         for mount, controllers in self._mounts.items():
             place = Path(mount)
+            _hand_down(place, controllers)
             for part in (BRANCH, self.instance):
-                for name in controllers:
-                    with contextlib.suppress(OSError):
-                        cgroups.write(f"{place}/cgroup.subtree_control", f"+{name}")
                 place /= part
-            place.mkdir(parents=True, exist_ok=True)
-            for name in controllers:
-                with contextlib.suppress(OSError):
-                    cgroups.write(f"{place}/cgroup.subtree_control", f"+{name}")
+                place.mkdir(exist_ok=True)
+                _hand_down(place, controllers)
 
     def groups(self, container: str, limits: Limits) -> list[cgroups.Group]:
         """The groups of a container with what to write into them. Unavailable when a limit has no controller."""
@@ -68,6 +64,13 @@ class Forest:
 
     def _place(self, mount: str, container: str) -> str:
         return f"{mount}/{BRANCH}/{self.instance}/{container}"
+
+
+def _hand_down(place: Path, controllers: Iterable[str]) -> None:
+    """Give a group's children its controllers (version 2; version 1 has no such file)."""
+    for name in controllers:
+        with contextlib.suppress(OSError):
+            cgroups.write(f"{place}/cgroup.subtree_control", f"+{name}")
 
 
 def _hierarchies() -> dict[str, cgroup.Hierarchy]:
