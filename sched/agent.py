@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Set
 
-from hawser.store import KeyValue, Store
+from hawser.store import Store
 from hawser.store.loop import reconcile_loop
 from hawser.store.reconcile import Retries, Step, Verb
 
@@ -126,20 +126,13 @@ class Agent:
         deadlines += [] if again is None else [max(again, now + 0.01)]
         return min(deadlines) - now if deadlines else None
 
-    def _here(self, entries: Mapping[str, KeyValue]) -> dict[str, Intent]:
-        return {
-            name: intent
-            for name, intent in records.intents(entries).items()
-            if self._machine in intent.machines and intent.state is not Desired.INACTIVE
-        }
-
     async def _asked(self) -> dict[str, Intent]:
         """What the store wants here at this moment, seen or not."""
         listed = await self._store.range(records.ROOT, prefix=True)
-        return self._here({entry.key: entry for entry in listed.kvs})
+        return records.wanted({entry.key: entry for entry in listed.kvs}, self._machine)
 
     def _wanted(self) -> dict[str, Intent]:
-        return self._here(self._mirror.entries)
+        return records.wanted(self._mirror.entries, self._machine)
 
     def _take_up(self, names: Set[str], observed: Mapping[str, Process], now: float) -> None:
         """Hold every unit that is wanted, was known, or has a process; what is to go is stopped as its text says."""
@@ -175,6 +168,7 @@ class Agent:
     ) -> bool:
         """Take one unit as far as it goes; returns whether its life moved."""
         held, intent, before = self._held[name], wanted.get(name), self._held[name].life
+        held.match(intent, self._texts)
         for _ in range(MAX_EVENTS):
             life = held.life
             if held.service is not None:
@@ -199,10 +193,9 @@ class Agent:
         if what in (Verdict.NOTE, Verdict.START) and intent is not None:
             held.seen = intent.revision
         if what is Verdict.STOP and held.service is not None:
-            if intent is not None and intent.state is Desired.LOADED:
-                held.seen = intent.revision
-            elif why.startswith("bound to "):
-                held.seen = 0
+            # stopped for another reason than an order to rest, a launch is owed again once that reason is gone
+            loaded = intent is not None and intent.state is Desired.LOADED
+            held.seen = intent.revision if intent is not None and loaded else 0
             held.life = lifecycle.advance(held.service, life, Stop(why), now)
         elif what is Verdict.START and intent is not None:
             held.restart = intent.restart

@@ -16,7 +16,8 @@ from .records import Intent, State
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """One unit of this machine. `hash` is of the text that `life` is about; `service` None: that text is unknown."""
+    """One unit of this machine. `hash` is of the text that `life` is about, `meaning` of the one that `service` was
+    read from (None: it means nothing, or nobody has it)."""
 
     name: str
     hash: str
@@ -33,6 +34,7 @@ class Held:
     task: "asyncio.Task[None] | None" = None
     working: int | None = None
     published: bytes | None = None
+    meaning: str = ""
 
     @property
     def standing(self) -> Standing:
@@ -49,9 +51,15 @@ class Held:
         if self.life.deadline is not None and self.life.deadline <= now:
             yield Due()
 
+    def match(self, intent: Intent | None, texts: "Texts") -> None:
+        """Read the text that the life is about, if it has come back after another one had been wanted."""
+        if intent is not None and intent.hash == self.hash != self.meaning:
+            self.service, self.bad = texts.read(intent)
+            self.meaning = intent.hash
+
     def become(self, intent: Intent, texts: "Texts") -> None:
         """Go on as the wanted text, from the beginning."""
-        self.hash = intent.hash
+        self.hash = self.meaning = intent.hash
         self.service, self.bad = texts.read(intent)
         self.life = Life(step=self.life.step + 1)
         self.seen = 0
@@ -100,11 +108,11 @@ def hold(
     if intent is None:
         return Held(name, state.hash if state else "", None, life=Life(step=life.step))
     service, bad = texts.read(intent)
-    held = Held(name, intent.hash, service, bad=bad)
+    held = Held(name, intent.hash, service, bad=bad, meaning=intent.hash)
     held.seen, held.restart = (state.seen, state.restart) if state else (0, intent.restart)
     before = process.hash if process is not None and running else state.hash if state is not None else intent.hash
     if service is None or before != intent.hash:
-        held.hash = before
+        held.hash, held.seen = before, 0
         if running:
             stopping = Life(sub=Sub.STOP_SIGTERM, step=life.step + 1, halt=True, main=True)
             held.life = stopping if service is not None else Life(step=life.step + 1)

@@ -123,5 +123,14 @@ def intents(entries: Mapping[str, KeyValue]) -> dict[str, Intent]:
     return found
 
 
+def wanted(entries: Mapping[str, KeyValue], machine: str) -> dict[str, Intent]:
+    """The units that a machine is to have, loaded or launched."""
+    return {
+        name: intent
+        for name, intent in intents(entries).items()
+        if machine in intent.machines and intent.state is not Desired.INACTIVE
+    }
+
+
 def _names(entries: Iterable[str]) -> Iterable[str]:
     return (key.removeprefix(UNITS) for key in entries if key.startswith(UNITS))

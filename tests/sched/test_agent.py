@@ -167,6 +167,41 @@ async def test_a_new_text_replaces_the_running_one() -> None:
     assert len(site.world.did("clear", WEB)) == 1
 
 
+async def test_a_text_taken_back_while_its_unit_stops_still_leaves_it_launched() -> None:
+    site = Site()
+    async with site.node():
+        await site.start(WEB, unit("run 1", ExecStop="hang", TimeoutStopSec="30ms"))
+        await site.becomes(WEB, active="active")
+        await site.units.submit(WEB, unit("run 2"))
+        key = records.state_key(MACHINE, WEB)
+        await site.eventually(lambda: site.store.get(key), lambda entry: b'"sub":"stop"' in entry.value)
+        await site.units.submit(WEB, unit("run 1", ExecStop="hang", TimeoutStopSec="30ms"))
+        await site.becomes(WEB, active="active")
+    assert site.world.did("start", WEB) == ["run 1", "run 1"]
+
+
+async def test_a_text_taken_back_over_a_crash_is_run_by_its_own_meaning() -> None:
+    site = Site()
+    one, two = unit("run 1", ExecStartPre="pre"), unit("run 2")
+    async with site.node():
+        await site.start(WEB, one)
+        await site.becomes(WEB, active="active")
+        await site.units.set_desired(WEB, "loaded")
+        await site.becomes(WEB, active="inactive")
+    site.world.stuck.add(WEB)
+    await site.units.submit(WEB, two)
+    async with site.node():
+        await site.eventually(lambda: _clears(site.world), lambda count: count > 0)
+        await site.units.submit(WEB, one)
+        await site.units.set_desired(WEB, "launched")
+        await site.becomes(WEB, active="active")
+    assert site.world.did("start", WEB) == ["run 1", "run 1"]
+
+
+async def _clears(world: World) -> int:
+    return len(world.did("clear", WEB))
+
+
 @pytest.mark.parametrize("way", ["unload", "destroy"])
 async def test_what_is_not_wanted_any_more_is_stopped_and_cleared(way: str) -> None:
     site = Site()
