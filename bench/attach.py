@@ -1,12 +1,13 @@
 """Attaching a container to a network: ours (store, claims, plan, marks) beside the bare calls for the same result.
 
-Both run in one fresh process in network and mount namespaces of its own, one attachment of each in turn, up to 500. The
-bare calls are what any program must ask of the kernel: a namespace kept by a bind mount with its loopback up, a veth
+Each runs in a fresh process in network and mount namespaces of its own, fifty attachments of each in turn, up to 500.
+The bare calls are what any program must ask of the kernel: a namespace kept by a bind mount with its loopback up, a veth
 pair into it on a bridge, up, an IPv4 and an IPv6 address, default routes, and one published port (an element in each of
-two maps); messages are encoded beforehand, nothing is stored, named, checked or undone.
+two maps); messages are made beforehand, nothing is stored, named, checked or undone.
 """
 
 import asyncio
+import contextlib
 import ctypes
 import json
 import os
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
@@ -40,10 +42,18 @@ BARE = """table inet bare {
 
 def rows() -> list[Row]:
     """The cost of an attachment at 1-50 and at 450-500, beside the bare calls, and how flat it is."""
-    done = subprocess.run([sys.executable, "-m", "bench.attach"], capture_output=True, text=True, check=True)
-    ours, bare = json.loads(done.stdout)
-    first, last = (statistics.median(part) * 1000 for part in (ours[:PART], ours[-PART:]))
-    bare_first, bare_last = (statistics.median(part) * 1000 for part in (bare[:PART], bare[-PART:]))
+    times: dict[str, list[float]] = {"ours": [], "bare": []}
+    with contextlib.ExitStack() as stack:
+        sides = {which: stack.enter_context(_side(which)) for which in times}
+        for _ in range(COUNT // PART):
+            for which, side in sides.items():
+                assert side.stdin
+                assert side.stdout
+                side.stdin.write(f"{PART}\n")
+                side.stdin.flush()
+                times[which].append(statistics.median(json.loads(side.stdout.readline())) * 1000)
+    first, last = times["ours"][0], times["ours"][-1]
+    bare_first, bare_last = times["bare"][0], times["bare"][-1]
     name, need = "bare netlink and nft calls", "<= 3x the bare calls"
     return [
         Row(
@@ -76,6 +86,15 @@ def rows() -> list[Row]:
     ]
 
 
+@contextlib.contextmanager
+def _side(which: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "bench.attach", which]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        assert process.stdin
+        process.stdin.close()
+
+
 class Bare:
     """The peer."""
 
@@ -85,7 +104,6 @@ class Bare:
         self._nft = Nft()
         self._nft.run(BARE)
         self._netlink.do([netlink.new_bridge("bare0")])
-        netns.sysctl("ipv6/conf/bare0/disable_ipv6", "0")
         self._bridge = socket.if_nametoindex("bare0")
         for address in ("10.99.0.1/16", "fd99::1/64"):
             self._netlink.do([netlink.add_address(self._bridge, ip_interface(address))])
@@ -120,40 +138,52 @@ class Bare:
         return time.perf_counter() - started
 
 
-async def measure(directory: Path) -> tuple[list[float], list[float]]:
-    """Seconds of each attachment, ours and the bare one."""
+async def ours(directory: Path) -> None:
+    """Answer each number on stdin with the seconds of that many attachments."""
     store = await SqliteStore.open(directory / "store")
     agent = NetAgent(store, "bench", directory)
     await agent.open()
     await agent.create_network({"tenant": "t", "name": "n", "subnets": ["10.98.0.0/16", "fd98::/64"]})
-    bare = Bare(directory)
-    ours: list[float] = []
-    peer: list[float] = []
-    for number in range(COUNT):
-        started = time.perf_counter()
-        await agent.make_sandbox(f"s{number}")
-        await agent.attach(f"s{number}", tenant="t", network="n", publish=[Publish(host_port=20000 + number, port=80)])
-        ours.append(time.perf_counter() - started)
-        peer.append(bare.attach(number))
+    number = 0
+    for line in sys.stdin:
+        times = []
+        for _ in range(int(line)):
+            started = time.perf_counter()
+            await agent.make_sandbox(f"s{number}")
+            publish = [Publish(host_port=20000 + number, port=80)]
+            await agent.attach(f"s{number}", tenant="t", network="n", publish=publish)
+            times.append(time.perf_counter() - started)
+            number += 1
+        print(json.dumps(times), flush=True)
     await agent.close()
     await store.close()
-    return ours, peer
 
 
-def main() -> None:
-    """Measure apart from the machine; the namespaces go with the process."""
+def bare(directory: Path) -> None:
+    """The same for the bare calls."""
+    peer = Bare(directory)
+    number = 0
+    for line in sys.stdin:
+        print(json.dumps([peer.attach(number + one) for one in range(int(line))]), flush=True)
+        number += int(line)
+
+
+def main(which: str) -> None:
+    """One side, apart from the machine; the namespaces go with the process."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(0x00020000 | 0x40000000) or libc.mount(b"none", b"/", None, 16384 | 1 << 18, None):
         raise OSError(ctypes.get_errno(), "attach needs root: cannot make namespaces")
     netns.lo_up()
     with tempfile.TemporaryDirectory(prefix="hw-bench-") as name:
         directory = Path(name)
-        print(json.dumps(asyncio.run(measure(directory))))
+        if which == "ours":
+            asyncio.run(ours(directory))
+        else:
+            bare(directory)
         for path in [*directory.glob("bare*"), *(directory / "netns").glob("*")]:
             netns.remove(path)
-    sys.stdout.flush()
     os._exit(0)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])
