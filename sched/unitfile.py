@@ -75,10 +75,10 @@ def parse(text: str, name: str = "unit file") -> UnitFile:
 
 
 def format(file: UnitFile) -> str:
-    """The text of a file; Invalid for names and values no text can hold (line breaks, a `\\` at the end)."""
+    """The text of a file; Invalid for names and values that no text can hold, such as line breaks."""
     blocks = []
     for section in file.sections:
-        lines = [f"[{section.name}]", *(f"{entry.key}={entry.value}" for entry in section.entries)]
+        lines = [f"[{section.name}]", *(_line(entry) for entry in section.entries)]
         blocks.append("\n".join(lines) + "\n")
     text = "\n".join(blocks)
     try:
@@ -86,8 +86,13 @@ def format(file: UnitFile) -> str:
     except Invalid:
         same = False
     if not same:
-        raise Invalid("this unit file cannot be written: a name or value has a line break or a backslash at its end")
+        raise Invalid("this unit file cannot be written: a name or value has a line break, a NUL or blanks around it")
     return text
+
+
+def _line(entry: Entry) -> str:
+    """A blank after a backslash keeps it from joining the next line."""
+    return f"{entry.key}={entry.value}" + (" " if entry.value.endswith("\\") else "")
 
 
 def _logical(text: str) -> Iterator[tuple[int, str]]:

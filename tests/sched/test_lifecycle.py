@@ -271,7 +271,7 @@ WORDS = st.sampled_from(["start", "stop", "ok", "bad", "error", "SIG9", "SIG15",
 
 
 @given(st.sampled_from(UNITS), st.lists(WORDS, max_size=25))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_every_life_is_lawful_and_can_be_ended(unit: Service, words: list[str | int]) -> None:
     run = Run(unit)
     for word in words:

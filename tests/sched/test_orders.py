@@ -56,7 +56,7 @@ def test_a_start_waits_and_a_loss_stops() -> None:
 @given(
     st.sampled_from([None, *Desired]), st.sampled_from(list(Sub)), st.integers(4, 5), st.integers(0, 1), st.booleans()
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_nothing_starts_that_is_not_launched_and_idle(
     state: Desired | None, sub: Sub, seen: int, restart: int, changed: bool
 ) -> None:

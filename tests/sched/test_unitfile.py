@@ -55,12 +55,11 @@ WORD = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n\ufeff"), 
     lambda text: text.strip(" \t")
 )
 KEY = WORD.filter(lambda text: text and text[0] not in "[#;" and "=" not in text)
-VALUE = WORD.filter(lambda text: not text.endswith("\\"))
 TITLE = st.text("abcXYZ-]", min_size=1, max_size=8)
 
 
 @given(
-    st.lists(st.builds(Section, TITLE, st.lists(st.builds(Entry, KEY, VALUE), max_size=4).map(tuple)), max_size=4).map(
+    st.lists(st.builds(Section, TITLE, st.lists(st.builds(Entry, KEY, WORD), max_size=4).map(tuple)), max_size=4).map(
         lambda sections: UnitFile(tuple(sections))
     )
 )
@@ -70,7 +69,7 @@ def test_what_is_written_is_read_back(file: UnitFile) -> None:
 
 
 @given(st.text(st.sampled_from("[S]=\\\n#; aB"), max_size=40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_whatever_is_accepted_can_be_written(text: str) -> None:
     try:
         file = unitfile.parse("[S]\n" + text)
@@ -79,7 +78,7 @@ def test_whatever_is_accepted_can_be_written(text: str) -> None:
     assert unitfile.parse(unitfile.format(file)) == file
 
 
-@pytest.mark.parametrize("value", ["a\nb", "a\\", " a"])
+@pytest.mark.parametrize("value", ["a\nb", "a\0", " a"])
 def test_what_no_text_can_hold_is_not_written(value: str) -> None:
     with pytest.raises(Invalid, match="cannot be written"):
         unitfile.format(UnitFile((Section("S", (Entry("A", value),)),)))
