@@ -150,6 +150,7 @@ async def measure(work: Path, netns: str) -> dict[str, list[float]]:
 
     images = Images(work / "images")
     image = images.import_tar(busybox_tar(), "bench")
+    os.chmod(images.root, 0o755)  # crun reads the directory as the container's root
     fifo = work / "signal"
     os.mkfifo(fifo, 0o666)
     fifo.chmod(0o666)

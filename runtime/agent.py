@@ -26,7 +26,7 @@ from .drivers.forest import Forest
 from .drivers.launcher import Launcher
 from .drivers.leftovers import Leftover, Leftovers
 from .drivers.records import Record, Shelf, decode_running
-from .errors import Conflict, Invalid, NotFound, RuntimeFault, Unavailable
+from .errors import Conflict, Denied, Invalid, NotFound, RuntimeFault, Unavailable
 from .images import Images
 from .model import ContainerInfo, ContainerSpec, ExecResult, Exit, LogLine, check
 from .watch import Watch
@@ -62,7 +62,9 @@ class Runtime:
         images.in_use = lambda layer: any(c.record.layer == layer for c in self._containers.values())
 
     async def open(self) -> None:
-        """Start the zygote, adopt what runs, remove leftovers. Conflict when another node has the data directory."""
+        """Start the zygote, adopt what runs, remove leftovers. Denied without root, Conflict when another node has it."""
+        if os.geteuid() != 0:
+            raise Denied("containers need namespaces, mounts and cgroups of the machine: run the node as root")
         try:
             for directory in (self._shelf.root, self._launcher.run):
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -77,7 +79,7 @@ class Runtime:
             await self._launcher.start()
             await self._watch.load()
             await self._clear()
-            self._forest.prepare()
+            await asyncio.to_thread(self._forest.prepare)
             await asyncio.to_thread(self.images.collect)
         except BaseException:
             await self.close()

@@ -37,3 +37,9 @@ class Unavailable(RuntimeFault):
     """Not now: disk full, or the kernel lacks a part."""
 
     kind = "unavailable"
+
+
+class Denied(RuntimeFault):
+    """The caller's rights do not reach."""
+
+    kind = "denied"

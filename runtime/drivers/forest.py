@@ -2,14 +2,17 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .. import cgroup
+from ..errors import Unavailable
 from ..model import Limits
 from . import cgroups
 
 BRANCH = "hawser"
+PATIENCE = 0.3
 
 
 class Forest:
@@ -19,21 +22,36 @@ class Forest:
         self.instance = instance
         self.hierarchies: Mapping[str, cgroup.Hierarchy] = _hierarchies()
         self._mounts = cgroup.mounts(self.hierarchies)
+        self._refused: dict[str, str] = {}
 
     def prepare(self) -> None:
-        """Make the node's branches and hand the controllers of version 2 down to them."""
+        """Make the node's branches and hand the controllers of version 2 down to them; blocking, at most a second."""
         for mount, controllers in self._mounts.items():
-            place = Path(mount)
-            _hand_down(place, controllers)
-            for part in (BRANCH, self.instance):
-                place /= part
-                place.mkdir(exist_ok=True)
-                _hand_down(place, controllers)
+            for place in (mount, f"{mount}/{BRANCH}", f"{mount}/{BRANCH}/{self.instance}"):
+                os.makedirs(place, exist_ok=True)
+                for name in controllers:
+                    self._hand_down(place, name)
 
     def groups(self, container: str, limits: Limits) -> list[cgroups.Group]:
         """The groups of a container with what to write into them. Unavailable when a limit has no controller."""
         settings = cgroup.settings(limits, self.hierarchies)
+        for name, reason in self._refused.items():
+            if getattr(limits, name) is not None:
+                raise Unavailable(f"cgroup controller {name} cannot be used: {reason}; run without that limit")
         return [(self._place(mount, container), files) for mount, files in settings.items()]
+
+    def _hand_down(self, place: str, name: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                cgroups.write(f"{place}/cgroup.subtree_control", f"+{name}")
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    self._refused[name] = f"{error.strerror}: {place}/{error.filename}"
+                    return
+                time.sleep(0.01)
+            else:
+                return
 
     def existing(self) -> dict[str, list[str]]:
         """Directories of the groups that exist, by container."""

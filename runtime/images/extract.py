@@ -2,12 +2,13 @@
 
 Whatever a tarball says, links included, resolves inside that directory. Owners are shifted by the base of the user
 namespace that containers run in. Device nodes are left out: a container's /dev is made new. Reads the tarball from
-standard input; answers with one JSON line on standard output.
+standard input; answers with one JSON line on standard output. Bytes, members and its own memory are limited.
 """
 
 import contextlib
 import json
 import os
+import resource
 import stat
 import sys
 import tarfile
@@ -15,6 +16,8 @@ import tarfile
 from . import members
 
 BLOCK = 1 << 20
+ENTRIES = 2_000_000
+MEMORY = 2 << 30
 
 
 class Refused(Exception):
@@ -25,10 +28,13 @@ def extract(stream: tarfile.TarFile, base: int, limit: int) -> int:
     """Extract every member below the working directory; returns the bytes of all files."""
     total = 0
     directories: list[tuple[str, int, float]] = []
-    for member in stream:
+    for count, member in enumerate(stream, 1):
         reason = members.problem(member.name, member.linkname, hardlink=member.islnk())
+        reason = reason or members.owner_problem(member.name, member.uid, member.gid)
         if reason:
             raise Refused(reason)
+        if count > ENTRIES:
+            raise Refused(f"it has more than {ENTRIES} members")
         path = members.clean(member.name)
         if member.isdir():
             directories.append((path or ".", member.mode, member.mtime))
@@ -94,6 +100,7 @@ def main() -> int:
     import lzma
 
     "x".encode("idna")
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     os.chroot(directory)
     os.chdir("/")
     os.umask(0)
@@ -107,6 +114,8 @@ def main() -> int:
         answer = {"refused": str(error)}
     except (tarfile.TarError, EOFError, ValueError, OverflowError, lzma.LZMAError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
         answer = {"refused": f"it is no complete tarball ({error})"}
+    except MemoryError:
+        answer = {"refused": f"its headers need more than {MEMORY >> 20} MiB of memory"}
     except OSError as error:
         answer = {"errno": error.errno, "refused": f"{error.strerror}: {error.filename}"}
     print(json.dumps(answer))

@@ -50,6 +50,7 @@ class Images:
         self.lock = threading.RLock()
         for name in ("layers", "names", "incoming"):
             (root / name).mkdir(parents=True, exist_ok=True)
+        root.chmod(0o700)  # set-uid programs of images are nobody's on the host
         for leftover in (root / "incoming").iterdir():
             shutil.rmtree(leftover, ignore_errors=True)
 

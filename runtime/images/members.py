@@ -6,6 +6,7 @@ climb out is refused whole, with its name, instead of being bent into shape.
 
 NAME_MAX = 255
 PATH_MAX = 4095
+ID_RANGE = 65536
 
 
 def problem(name: str, linkname: str = "", *, hardlink: bool = False) -> str | None:
@@ -21,6 +22,13 @@ def problem(name: str, linkname: str = "", *, hardlink: bool = False) -> str | N
         if any(len(part.encode(errors="surrogateescape")) > NAME_MAX for part in parts):
             return f"{what} {text[:40]!r}... has a name longer than {NAME_MAX} bytes"
     return None
+
+
+def owner_problem(name: str, uid: int, gid: int) -> str | None:
+    """Why a member's owner is refused: outside the container's 65,536 ids the shift would lead to somebody else's."""
+    if 0 <= uid < ID_RANGE and 0 <= gid < ID_RANGE:
+        return None
+    return f"member {name!r} belongs to {uid}:{gid}; ids go from 0 to {ID_RANGE - 1}"
 
 
 def clean(name: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hawser.runtime.agent import Runtime
-from hawser.runtime.errors import Conflict, Invalid, NotFound, NotRunnable, Unavailable
+from hawser.runtime.errors import Conflict, Denied, Invalid, NotFound, NotRunnable, Unavailable
 from hawser.runtime.images import Images
 from hawser.runtime.model import Limits, Mount, State
 from tests.runtime.tools import exists, run, shell, spec, state
@@ -236,6 +236,17 @@ async def test_what_only_the_start_can_know(runtime: Runtime, fields: dict[str, 
         await runtime.start("c")
     assert runtime.get("c").state is State.CREATED
     assert await runtime.plan() == ()
+
+
+async def test_without_root_it_says_so(rundir: Path, instance: str, images: Images) -> None:
+    runtime = Runtime(rundir / "data", rundir / "run", instance, images)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(Denied, match="run the node as root"):
+            await runtime.open()
+    finally:
+        os.seteuid(0)
+    assert os.listdir(rundir) == []
 
 
 async def test_a_full_disk_makes_nothing(rundir: Path, instance: str, images: Images) -> None:

@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import os
+import tarfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,21 @@ def test_devices_are_left_out(library: Images, tarball: Tar) -> None:
     tarball.add("dev/tty9", b"3", devmajor=4, devminor=9)
     image = library.import_tar(tarball.stream(), "devices")
     assert os.listdir(library.layer_path(image) / "dev") == []
+
+
+def test_a_negative_owner_does_not_become_the_machines_root(library: Images) -> None:
+    """GNU tar's binary numbers may be negative: shifted by the base, -100000 would be 0."""
+    header = tarfile.TarInfo("root-owned")
+    header.uid = -100_000
+    header.mode = 0o4755
+    data = header.tobuf(tarfile.GNU_FORMAT) + b"\0" * 1024
+    with pytest.raises(Invalid, match="belongs to -100000:0"):
+        library.import_tar(io.BytesIO(data), "negative")
+    assert nothing_left(library)
+
+
+def test_others_of_the_machine_cannot_reach_the_layers(library: Images) -> None:
+    assert library.root.stat().st_mode & 0o077 == 0
 
 
 def test_a_later_member_replaces_an_earlier(library: Images, tarball: Tar) -> None:

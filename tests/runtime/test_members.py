@@ -2,7 +2,7 @@
 
 import pytest
 
-from hawser.runtime.images.members import clean, problem
+from hawser.runtime.images.members import clean, owner_problem, problem
 
 
 @pytest.mark.parametrize("name", ["usr/bin/env", "./etc", "a/./b", "...", "..a", "x" * 255])
@@ -34,3 +34,9 @@ def test_hard_links_must_stay_inside_and_symbolic_links_need_not() -> None:
 
 def test_clean_is_relative_to_the_root() -> None:
     assert (clean("./usr//bin/"), clean("./"), clean("a")) == ("usr/bin", "", "a")
+
+
+@pytest.mark.parametrize(("uid", "gid"), [(-100_000, 0), (0, -100_000), (65536, 0), (0, 2**32 - 100_000)])
+def test_an_owner_that_would_be_somebody_of_the_machine_is_refused(uid: int, gid: int) -> None:
+    assert "ids go from 0 to 65535" in (owner_problem("a", uid, gid) or "")
+    assert owner_problem("a", 65535, 0) is None
