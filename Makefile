@@ -10,16 +10,17 @@ BIN := .venv/bin
 # The packages are named by their links in hawser/, or the linter takes them for the banned top-level names.
 SOURCES := hawser $(wildcard hawser/*/) tests bench examples
 
-DEBS_RUN := python3 python3-venv libnftables1 procps
-DEBS_TEST := nftables iproute2 iputils-ping busybox-static curl systemd
-DEBS_BENCH := crun
-DEBS := $(DEBS_RUN) $(DEBS_TEST) $(DEBS_BENCH)
-APT_STAMP := .cache/apt.$(shell echo '$(DEBS)' | sha256sum | cut -c1-12)
+DEBS := python3 python3-venv libnftables1 procps nftables iproute2 iputils-ping busybox-static curl systemd
+DEBS_BENCH := crun mininet bridge-utils
+hash = $(shell echo '$(1)' | sha256sum | cut -c1-12)
+APT := .cache/apt.$(call hash,$(DEBS))
+APT_BENCH := .cache/apt-bench.$(call hash,$(DEBS_BENCH))
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: setup ## the whole stack on this machine, end to end
+	@$(BIN)/hawser demo --prepare
 	@$(BIN)/hawser demo
 
 test: setup ## every test, the real kernel included
@@ -30,7 +31,13 @@ check: setup ## lint, types, imports
 	@echo "==> mypy"; $(BIN)/mypy
 	@echo "==> imports"; $(BIN)/pytest -q tests/test_architecture.py
 
-bench: setup ## figures beside their peers, written to bench/RESULTS.md
+# VM_BOOT boots a stock kernel with this machine's / visible and runs a script in it: `VM_BOOT -S -t SECONDS SCRIPT`
+# (-S: systemd as PID 1), ending as the script ended. Under emulation this takes minutes.
+test-vm: setup ## what needs systemd and cgroup version 2, in a virtual machine: make test-vm VM_BOOT=COMMAND
+	@[ -n "$(VM_BOOT)" ] || { echo "make: test-vm needs VM_BOOT=COMMAND, a command that boots a virtual machine and runs a script in it"; exit 2; }
+	@$(VM_BOOT) -S -t 300 tests/vm/systemd.sh $(CURDIR)
+
+bench: setup $(APT_BENCH) ## figures beside their peers, written to bench/RESULTS.md
 	@$(BIN)/python -m bench
 
 clean: ## remove what set-up made in this directory (Debian packages stay)
@@ -42,11 +49,13 @@ lock: $(BIN)/python ## rewrite requirements.lock from pyproject.toml: versions a
 	@$(BIN)/uv pip compile -q --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
 	  --generate-hashes --universal --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
 
-setup: $(APT_STAMP) .venv/.stamp
+setup: $(APT) .venv/.stamp
 
-$(APT_STAMP):
+$(APT): PACKAGES := $(DEBS)
+$(APT_BENCH): PACKAGES := $(DEBS_BENCH)
+$(APT) $(APT_BENCH):
 	@mkdir -p .cache
-	@missing=""; for p in $(DEBS); do \
+	@missing=""; for p in $(PACKAGES); do \
 	  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then \
 	  echo "==> Debian packages:$$missing"; \
@@ -55,15 +64,14 @@ $(APT_STAMP):
 	fi
 	@touch $@
 
-$(BIN)/python: | $(APT_STAMP)
+$(BIN)/python: | $(APT)
 	@echo "==> virtual environment in .venv"
 	@$(PYTHON) -m venv .venv
 
 .venv/.stamp: requirements.lock pyproject.toml | $(BIN)/python
 	@echo "==> locked Python dependencies"
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.lock \
-	  | grep -E '^(Collecting|Installing|Successfully)' || true
-	@$(BIN)/python -m pip check --disable-pip-version-check > /dev/null || true
+	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off \
+	  --require-hashes -r requirements.lock | { grep -E '^(Collecting|Installing|Successfully)' || true; }
 	@echo "==> hawser itself"
 	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps --config-settings editable_mode=compat -e .
 	@touch $@

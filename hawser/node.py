@@ -115,7 +115,7 @@ class Node:
         for row in await self.units.listing():
             await self.units.destroy(row["name"])
         await self.agent.drain()
-        for instance in self.mesh.instances():
+        for instance in [instance for instance in self.mesh.instances() if instance.machine == self.machine]:
             await self.mesh.withdraw(instance.tenant, instance.service, instance.id)
         await self.runtime.teardown()
         await self.net.teardown()
@@ -134,8 +134,8 @@ class Node:
         while True:
             container = await self._ended.get()
             try:
-                await self._manager.changed(container)
                 self.agent.wake()
+                await self._manager.changed(container)
                 await self.containers.ended(container)
                 self.names.refresh()
             except Exception as error:

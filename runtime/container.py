@@ -90,8 +90,8 @@ class Container:
                 signal.pidfd_send_signal(self.pidfd, number)
 
     def hears(self, number: int) -> bool:
-        """Whether its program handles or holds back a signal: PID 1 of a namespace never sees one that it does not
-        (pid_namespaces(7)), and waiting for it to end of that would only cost time."""
+        """Whether its program has a disposition of its own for a signal (it handles it, holds it back, or ignores it).
+        PID 1 of a namespace has no default actions (pid_namespaces(7)): waiting for those would only cost time."""
         if self.running is None or self.spec.image is None:
             return True
         try:
@@ -99,7 +99,8 @@ class Container:
         except OSError:
             return True
         masks = dict(line.split(":\t", 1) for line in status.splitlines() if line.startswith("Sig"))
-        return bool((int(masks["SigCgt"], 16) | int(masks["SigBlk"], 16)) >> (number - 1) & 1)
+        own = int(masks["SigCgt"], 16) | int(masks["SigBlk"], 16) | int(masks["SigIgn"], 16)
+        return bool(own >> (number - 1) & 1)
 
 
 def lost(oom: bool) -> Exit:

@@ -48,5 +48,6 @@ def instance() -> str:
 def rundir() -> Iterator[Path]:
     """A short directory (a unix socket's path has 107 bytes), removed afterwards."""
     path = Path(tempfile.mkdtemp(prefix="hw-", dir="/tmp"))
+    path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)

@@ -19,7 +19,8 @@ VERBS = {
     "unload": "Stop the unit and take it from its machine.",
     "destroy": "Stop the unit and forget it.",
 }
-DONE = {"start": ("active", "failed"), "restart": ("active", "failed"), "stop": ("inactive", "failed")}
+# after `start` an inactive unit is one that has ended well, or one that no machine can take
+DONE = {"stop": ("inactive", "failed")} | dict.fromkeys(("start", "restart"), ("active", "inactive", "failed"))
 
 
 @click.group()

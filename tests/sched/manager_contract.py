@@ -19,7 +19,8 @@ from tests.wait import auntil
 class ManagerSite:
     """`open` gives a manager and lets go of it, leaving processes; the commands are ExecStart lines: `runs` goes on
     and ends on SIGTERM, `stubborn` ignores SIGTERM, `ends` exits with 3, `cannot` fails to start; `zero` and `three`
-    are argument vectors for `run` that exit with 0 and 3, `forever` one that does not end. `more`: further sections."""
+    are argument vectors for `run` that exit with 0 and 3, `forever` one that does not end. `more`: further sections;
+    `stubborn_yet(unit)`: whether a started stubborn program has got as far as ignoring the signal."""
 
     open: Callable[[], AbstractAsyncContextManager[UnitManager]]
     runs: str
@@ -30,6 +31,7 @@ class ManagerSite:
     three: Sequence[str]
     forever: Sequence[str]
     more: str = ""
+    stubborn_yet: Callable[[str], bool] = lambda unit: True
     names: list[str] = field(default_factory=lambda: ["web.service", "web@1.service"])
 
     def unit(self, start: str, name: str = "web.service") -> Service:
@@ -81,6 +83,7 @@ class ManagerContract:
         async with site.open() as manager:
             unit = site.unit(site.stubborn)
             await manager.start(unit)
+            await auntil(lambda: site.stubborn_yet(unit.name), what="its stubbornness")
             await manager.stop(unit, 0.1)
             process = manager.observe()[unit.name]
             assert (process.running, process.signal) == (False, 9)
