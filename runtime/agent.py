@@ -62,7 +62,7 @@ class Runtime:
         images.in_use = lambda layer: any(c.record.layer == layer for c in self._containers.values())
 
     async def open(self) -> None:
-        """Start the zygote, adopt what runs, remove leftovers. Denied without root, Conflict when another node has it."""
+        """Start the zygote, adopt what runs, remove leftovers. Denied (not root), Conflict (another node has it)."""
         if os.geteuid() != 0:
             raise Denied("containers need namespaces, mounts and cgroups of the machine: run the node as root")
         try:
