@@ -76,6 +76,21 @@ async def test_containers_of_a_network_reach_each_other_by_ipv4_and_ipv6(site: S
         assert ask(site.paths["a"], ips(b)[1], 80) == ips(a)[1]
 
 
+async def test_no_address_is_in_doubt_at_first(site: Site) -> None:
+    """Duplicate detection takes a second or two; meanwhile a bridge asks for no neighbour, and IPv6 stands still."""
+    await site.box("a")
+    with Netlink() as here:
+        bridge = next(link.name for link in here.links() if link.kind == "bridge")
+
+    def certain(ifname: str) -> bool:
+        """A link-local address that is not tentative (flag 0x40 of /proc/net/if_inet6)."""
+        lines = [line.split() for line in Path("/proc/thread-self/net/if_inet6").read_text().splitlines()]
+        return any(line[5] == ifname and line[3] == "20" and not int(line[4], 16) & 0x40 for line in lines)
+
+    until(lambda: certain(bridge), timeout=0.8, what="the bridge's link-local address")
+    until(lambda: netns.inside(Path(site.paths["a"]), lambda: certain("eth0")), timeout=0.8, what="the container's")
+
+
 async def test_the_outside_sees_the_node_not_the_container(site: Site, world: Path) -> None:
     await site.box("a")
     with serving(world, 80), serving(world, 80, OUTSIDE6):
