@@ -35,7 +35,7 @@ async def test_stop_signals_the_program(runtime: Runtime) -> None:
 
 
 async def test_orphans_are_reaped(runtime: Runtime) -> None:
-    await runtime.create(shell("(sleep 0.01 & echo $! > /dev/stderr) ; exec sleep 1000", image=None))
+    await runtime.create(shell("(sleep 0.01 & echo $! >&2) ; exec sleep 1000", image=None))
     started = await runtime.start("c")
     async for line in runtime.logs("c", follow=True):
         orphan = int(line.text)
