@@ -32,6 +32,7 @@ from .model import ContainerInfo, ContainerSpec, ExecResult, Exit, LogLine, chec
 from .watch import Watch
 
 SIGKILL = 9
+RESTART = 0.2
 
 
 class Runtime:
@@ -88,8 +89,11 @@ class Runtime:
     async def run(self) -> None:
         """Keep a zygote at hand, until cancelled. Ends of containers are noticed without it."""
         while True:
-            await self._launcher.start()
-            await self._launcher.died()
+            with contextlib.suppress(Unavailable):
+                await self._launcher.start()
+                await self._launcher.died()
+            # a request starts one at once; this only keeps one at hand, and a broken machine unharmed
+            await asyncio.sleep(RESTART)
 
     async def close(self) -> None:
         """Let go: the zygote ends, the containers go on."""

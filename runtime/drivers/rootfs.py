@@ -19,7 +19,6 @@ MASKED = (
     "/proc/kcore",
     "/proc/keys",
     "/proc/timer_list",
-    "/proc/sysrq-trigger",
     "/proc/latency_stats",
     "/proc/interrupts",
     "/proc/acpi",
@@ -27,7 +26,7 @@ MASKED = (
     "/sys/firmware",
     "/sys/devices/virtual/powercap",
 )
-READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys")
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 SAFE = sys_.MS_NOSUID | sys_.MS_NODEV | sys_.MS_NOEXEC
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 Config = dict[str, Any]
@@ -170,6 +169,6 @@ def _mask(root: str) -> None:
             empty = place
     for path in READ_ONLY:
         place = root + path
-        if os.path.isdir(place):
+        if os.path.exists(place):
             sys_.mount(place, place, None, sys_.MS_BIND | sys_.MS_REC)
             sys_.mount("none", place, None, sys_.MS_BIND | sys_.MS_REMOUNT | sys_.MS_RDONLY | SAFE)
