@@ -32,6 +32,7 @@ from .identity import hold, machine_id
 from .names import Names
 from .workloads.containers import Containers
 from .workloads.units import CONTAINER, UnitContainers
+from .workloads.verbs import Verbs
 
 log = logging.getLogger("hawser.node")
 INSTANCE = 8
@@ -59,6 +60,7 @@ class Node:
         self.images = images
         self.runtime = Runtime(config.data, config.run, machine[:INSTANCE], images, on_change=self._changed)
         self.containers = Containers(self.runtime, net)
+        self.verbs = Verbs(self.containers, self.runtime, net)
         self.mesh = Mesh(store, machine, self._check)
         self.names = Names(store, self.mesh, net, self.containers, config.dns_port)
         self.units = Registry(store)

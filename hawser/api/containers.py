@@ -14,18 +14,18 @@ ONE = "/v1/containers/{container}"
 
 @routes.get("/v1/containers")
 async def listing(request: web.Request) -> web.Response:
-    return web.json_response(node_of(request).containers.listing(every=flag(request, "all")))
+    return web.json_response(node_of(request).verbs.listing(every=flag(request, "all")))
 
 
 @routes.post("/v1/containers")
 async def run(request: web.Request) -> web.Response:
     wanted = await body(request, RunRequest)
-    return web.json_response({"id": await node_of(request).containers.run(wanted)})
+    return web.json_response({"id": await node_of(request).verbs.run(wanted)})
 
 
 @routes.get(ONE)
 async def show(request: web.Request) -> web.Response:
-    return web.json_response(node_of(request).containers.show(request.match_info["container"]))
+    return web.json_response(node_of(request).verbs.show(request.match_info["container"]))
 
 
 @routes.delete(ONE)
@@ -36,40 +36,40 @@ async def remove(request: web.Request) -> web.Response:
 
 @routes.post(ONE + "/start")
 async def start(request: web.Request) -> web.Response:
-    await node_of(request).containers.start(request.match_info["container"])
+    await node_of(request).verbs.start(request.match_info["container"])
     return web.json_response({})
 
 
 @routes.post(ONE + "/stop")
 async def stop(request: web.Request) -> web.Response:
     wanted = await body(request, StopRequest)
-    await node_of(request).containers.stop(request.match_info["container"], wanted.timeout)
+    await node_of(request).verbs.stop(request.match_info["container"], wanted.timeout)
     return web.json_response({})
 
 
 @routes.post(ONE + "/kill")
 async def kill(request: web.Request) -> web.Response:
     wanted = await body(request, KillRequest)
-    await node_of(request).containers.kill(request.match_info["container"], wanted.signal)
+    await node_of(request).verbs.kill(request.match_info["container"], wanted.signal)
     return web.json_response({})
 
 
 @routes.post(ONE + "/wait")
 async def wait(request: web.Request) -> web.Response:
-    return web.json_response({"code": await node_of(request).containers.wait(request.match_info["container"])})
+    return web.json_response({"code": await node_of(request).verbs.wait(request.match_info["container"])})
 
 
 @routes.post(ONE + "/exec")
 async def execute(request: web.Request) -> web.Response:
     wanted = await body(request, ExecRequest)
-    return web.json_response(await node_of(request).containers.execute(request.match_info["container"], wanted))
+    return web.json_response(await node_of(request).verbs.execute(request.match_info["container"], wanted))
 
 
 @routes.get(ONE + "/logs")
 async def logs(request: web.Request) -> web.StreamResponse:
-    containers = node_of(request).containers
-    container = containers.find(request.match_info["container"]).id
-    lines = containers.logs(container, follow=flag(request, "follow"), tail=number(request, "tail"))
+    lines = node_of(request).verbs.logs(
+        request.match_info["container"], follow=flag(request, "follow"), tail=number(request, "tail")
+    )
 
     async def documents() -> AsyncIterator[dict[str, Any]]:
         async for line in lines:
@@ -81,11 +81,11 @@ async def logs(request: web.Request) -> web.StreamResponse:
 @routes.post(ONE + "/interfaces")
 async def attach(request: web.Request) -> web.Response:
     wanted = await body(request, Interface)
-    addresses = await node_of(request).containers.attach(request.match_info["container"], wanted)
+    addresses = await node_of(request).verbs.attach(request.match_info["container"], wanted)
     return web.json_response({"addresses": [str(address) for address in addresses]})
 
 
 @routes.delete(ONE + "/interfaces/{ifname}")
 async def detach(request: web.Request) -> web.Response:
-    await node_of(request).containers.detach(request.match_info["container"], request.match_info["ifname"])
+    await node_of(request).verbs.detach(request.match_info["container"], request.match_info["ifname"])
     return web.json_response({})

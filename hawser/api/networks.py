@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from hawser.netd.model import Network
+from hawser.netd.parse import encode_network
 
 from .common import node_of
 
@@ -13,29 +13,17 @@ routes = web.RouteTableDef()
 ONE = "/v1/networks/{tenant}/{name}"
 
 
-def _document(network: Network) -> dict[str, Any]:
-    return {
-        "tenant": network.tenant,
-        "name": network.name,
-        "kind": str(network.kind),
-        "subnets": [str(subnet) for subnet in network.subnets],
-        "gateways": [str(gateway) for gateway in network.gateways],
-        "internal": network.internal,
-        "mtu": network.mtu,
-    }
-
-
 @routes.get("/v1/networks")
 async def listing(request: web.Request) -> web.Response:
     found = await node_of(request).net.networks()
-    return web.json_response([_document(network) for network in found])
+    return web.json_response([encode_network(network) for network in found])
 
 
 @routes.post("/v1/networks")
 async def create(request: web.Request) -> web.Response:
     spec = msgspec.json.decode(await request.read(), type=dict[str, Any])
     spec = {key: value for key, value in spec.items() if value not in (None, [])}
-    return web.json_response(_document(await node_of(request).net.create_network(spec)))
+    return web.json_response(encode_network(await node_of(request).net.create_network(spec)))
 
 
 @routes.get(ONE)
@@ -43,8 +31,8 @@ async def show(request: web.Request) -> web.Response:
     tenant, name = request.match_info["tenant"], request.match_info["name"]
     node = node_of(request)
     network = await node.net.network(tenant, name)
-    ports = node.containers.ports_of(tenant, name)
-    return web.json_response(_document(network) | {"ports": ports})
+    ports = node.verbs.ports_of(tenant, name)
+    return web.json_response(encode_network(network) | {"ports": ports})
 
 
 @routes.delete(ONE)

@@ -3,16 +3,14 @@
 import os
 import signal
 import statistics
-import threading
 import time
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..client import segment
 from ..faults import Fault
 from . import probes
+from .desk import Desk
 from .report import Report
 from .stage import MTU, OUTSIDE, UPLINK, Stage
 
@@ -27,6 +25,7 @@ class Story:
 
     def __init__(self, stage: Stage, report: Report, images: Path) -> None:
         self.stage = stage
+        self.desk = Desk(stage.client)
         self.report = report
         self.images = images
 
@@ -53,15 +52,23 @@ class Story:
                 with (self.images / f"{name}.tar").open("rb") as tarball:
                     self.stage.client.upload("/v1/images", tarball, name=name)
         packages = ", ".join(packages[0] for packages in PACKAGES.values())
-        self.report.claim(f"images of Debian's {packages} imported", True, self.report.took("image import"))
+        names = [image["name"] for image in self.stage.client.get("/v1/images")]
+        self.report.claim(
+            f"images of Debian's {packages} imported", names == sorted(PACKAGES), self.report.took("image import")
+        )
 
     def networks(self) -> None:
         self.report.chapter("Two tenants, a network each")
         for tenant in TENANTS:
             with self.report.measured(f"network {tenant}"):
-                network = self.stage.client.post("/v1/networks", {"tenant": tenant, "name": "default"})
-            subnets = ", ".join(network["subnets"])
-            self.report.claim(f"network {tenant}/default has {subnets}", True, self.report.took(f"network {tenant}"))
+                self.stage.client.post("/v1/networks", {"tenant": tenant, "name": "default"})
+            network = self.stage.client.get(f"/v1/networks/{tenant}/default")
+            bridges = [link for link in self.stage.links() if link.startswith("hwb")]
+            self.report.claim(
+                f"network {tenant}/default has a bridge with {', '.join(network['subnets'])}",
+                len(bridges) == list(TENANTS).index(tenant) + 1 and len(network["subnets"]) == 2,
+                self.report.took(f"network {tenant}"),
+            )
         self.report.claim("nothing is pending after that", self.stage.client.get("/v1/plan") == [])
 
     def units(self) -> None:
@@ -75,17 +82,19 @@ class Story:
                 for unit in UNITS:
                     text = _data("data.service" if unit == "data.service" else "web@.service")
                     text = text.replace("{tenant}", tenant).replace("{site}", str(place)).replace("{port}", str(port))
-                    self._unit(f"{tenant}-{unit}", text)
-            active = probes.until(lambda: all(unit["active"] == "active" for unit in self._states()), 15)
-        states = ", ".join(f"{unit['name']} {unit['active']}" for unit in self._states() if unit["active"] != "active")
+                    self.desk.order(f"{tenant}-{unit}", text)
+            active = probes.until(lambda: all(unit["active"] == "active" for unit in self.desk.units()), 15)
+        states = ", ".join(
+            f"{unit['name']} {unit['active']}" for unit in self.desk.units() if unit["active"] != "active"
+        )
         self.report.claim("six units are active", active, states or self.report.took("applications start"))
         with self.report.measured("healthy"):
-            healthy = probes.until(lambda: sum(record["healthy"] for record in self._services()) == 6, 10)
+            healthy = probes.until(lambda: sum(record["healthy"] for record in self.desk.services()) == 6, 10)
         self.report.claim("six instances are announced and healthy", healthy, self.report.took("healthy"))
 
     def names(self) -> None:
         self.report.chapter("Found by name, inside their own network")
-        namespace, gateway = self._namespace("blue-web@1.service")
+        namespace, gateway = self.desk.namespace("blue-web@1.service")
         times: list[float] = []
         for _ in range(QUERIES):
             begin = time.monotonic()
@@ -94,8 +103,11 @@ class Story:
         self.report.figures["resolve"] = statistics.median(times)
         figure = f"{self.report.took('resolve')} median of {QUERIES}"
         self.report.claim("web.blue.mesh.internal has both web servers", (code, answers) == (0, 2), figure)
-        code = self._exec("blue-web@1.service", "redis-cli", "-h", "data", "SET", "greeting", "ahoy")[0]
-        said = self._exec("blue-web@2.service", "redis-cli", "-h", "data", "GET", "greeting")[1].strip()
+        six = probes.resolve(namespace, gateway, "web.blue.mesh.internal", "AAAA")
+        ports = probes.resolve(namespace, gateway, "_web._tcp.blue.mesh.internal", "SRV")
+        self.report.claim("with their IPv6 addresses and their ports (AAAA, SRV)", (six, ports) == ((0, 2), (0, 2)))
+        code = self.desk.execute("blue-web@1.service", "redis-cli", "-h", "data", "SET", "greeting", "ahoy")[0]
+        said = self.desk.execute("blue-web@2.service", "redis-cli", "-h", "data", "GET", "greeting")[1].strip()
         self.report.claim(
             "a web server finds `data` by its short name and stores; the other one reads",
             (code, said) == (0, "ahoy"),
@@ -115,54 +127,58 @@ class Story:
             "the machine itself reaches it at 127.0.0.1",
             "of blue" in (probes.http(None, "127.0.0.1", 8081) or ""),
         )
-        inside, _ = self._namespace("blue-web@1.service")
+        inside, _ = self.desk.namespace("blue-web@1.service")
         self.report.claim(
             "a container reaches its own published port (hairpin)",
             "of blue" in (probes.http(inside, UPLINK, 8081) or ""),
         )
-        self.report.claim("a container reaches the outside through NAT", self._peer(inside) == UPLINK, f"as {UPLINK}")
-        link = self._exec("blue-web@1.service", "busybox", "ip", "link", "show", "eth0")[1]
+        self.report.claim(
+            "a container reaches the outside through NAT",
+            probes.seen_as(inside, self.stage.outside, OUTSIDE) == UPLINK,
+            f"as {UPLINK}",
+        )
+        link = self.desk.execute("blue-web@1.service", "busybox", "ip", "link", "show", "eth0")[1]
         self.report.claim("the container's interface has the uplink's MTU", f" mtu {MTU} " in link, f"{MTU}")
 
     def isolation(self) -> None:
         self.report.chapter("The other tenant is not there")
-        green, resolver = self._namespace("green-web@1.service")
-        blue = self._address("blue-data.service")
-        own = self._address("green-data.service")
+        green, resolver = self.desk.namespace("green-web@1.service")
+        blue = self.desk.address("blue-data.service")
+        own = self.desk.address("green-data.service")
         self.report.claim("green reaches its own data server", probes.reaches(green, own, 6379), own)
         self.report.claim("green does not reach blue's data server", not probes.reaches(green, blue, 6379), blue)
         code, answers = probes.resolve(green, resolver, "data.blue.mesh.internal")
         self.report.claim("green cannot resolve blue's names", answers == 0 and code != 0, f"response code {code}")
-        _, blue_resolver = self._namespace("blue-web@1.service")
+        _, blue_resolver = self.desk.namespace("blue-web@1.service")
         code, _ = probes.resolve(green, blue_resolver, "data.blue.mesh.internal")
         self.report.claim("nor ask blue's name server", code == -1, "no answer")
 
     def instance_dies(self) -> None:
         self.report.chapter("One instance is killed, and comes back")
-        before = self._container("blue-web@1.service")
+        before = self.desk.container("blue-web@1.service")
         os.kill(before["pid"], signal.SIGKILL)
         with self.report.measured("recover"):
             back = probes.until(lambda: self._answers_anew(before), 10)
         self.report.claim("its successor answers on the published port", back, self.report.took("recover"))
-        after = self._container("blue-web@1.service")
+        after = self.desk.container("blue-web@1.service")
         self.report.claim("with the same address", after["addresses"] == before["addresses"], after["addresses"][0])
         with self.report.measured("announced again"):
             announced = probes.until(
-                lambda: sum(record["healthy"] for record in self._services("web", "blue")) == 2, 10
+                lambda: sum(record["healthy"] for record in self.desk.services("web", "blue")) == 2, 10
             )
         self.report.claim("and is announced again", announced, self.report.took("announced again"))
 
     def node_dies(self) -> None:
         self.report.chapter("The node process is killed; nothing else notices")
-        before = {c["id"]: self.stage.client.get(f"/v1/containers/{c['id']}")["pid"] for c in self._containers()}
-        watcher = _Requests(lambda: probes.http(self.stage.outside, UPLINK, 8081) is not None)
+        before = self.desk.processes()
+        watcher = probes.Requests(lambda: probes.http(self.stage.outside, UPLINK, 8081) is not None)
         self.stage.kill_node()
         with self.report.measured("node restart"):
             up = self.stage.start_node()
         sent, lost = watcher.stop()
         self.report.claim("it starts again on the same data", up, self.report.took("node restart"))
         self.report.claim("no request was lost meanwhile", sent > 0 and lost == 0, f"{sent} sent, {lost} lost")
-        after = {c["id"]: self.stage.client.get(f"/v1/containers/{c['id']}")["pid"] for c in self._containers()}
+        after = self.desk.processes()
         self.report.claim("every container runs on in the same process", before == after, f"{len(after)} containers")
         settled = probes.until(lambda: self.stage.client.get("/v1/plan") == [], 5)
         self.report.claim("and nothing is pending", settled)
@@ -170,7 +186,7 @@ class Story:
     def end(self) -> None:
         self.report.chapter("Everything is removed")
         status = self.stage.client.get("/v1/status")
-        processes = [self.stage.client.get(f"/v1/containers/{c['id']}")["pid"] for c in self._containers()]
+        processes = self.desk.processes().values()
         with self.report.measured("removal"):
             self.stage.client.post("/v1/leave")
             ended = self.stage.node_ended()
@@ -188,81 +204,12 @@ class Story:
         place = mount.split()[4]
         return place.startswith(f"{self.stage.directory}/") and place != str(self.stage.outside)
 
-    def _unit(self, name: str, text: str) -> None:
-        self.stage.client.put(f"/v1/units/{segment(name)}", {"text": text})
-        self.stage.client.post(f"/v1/units/{segment(name)}/start")
-
-    def _states(self) -> list[dict[str, Any]]:
-        units: list[dict[str, Any]] = self.stage.client.get("/v1/units")
-        return units
-
-    def _services(self, service: str | None = None, tenant: str | None = None) -> list[dict[str, Any]]:
-        records = self.stage.client.get("/v1/services")
-        return [r for r in records if service in (None, r["service"]) and tenant in (None, r["tenant"])]
-
-    def _containers(self) -> list[dict[str, Any]]:
-        containers: list[dict[str, Any]] = self.stage.client.get("/v1/containers")
-        return containers
-
-    def _container(self, name: str) -> dict[str, Any]:
-        document: dict[str, Any] = self.stage.client.get(f"/v1/containers/{segment(name)}")
-        return document
-
-    def _address(self, name: str) -> str:
-        return str(self._container(name)["addresses"][0]).split("/")[0]
-
-    def _namespace(self, name: str) -> tuple[Path, str]:
-        """A container's network namespace and its IPv4 gateway."""
-        document = self._container(name)
-        return Path(document["netns"]), document["interfaces"][0]["gateways"][0]
-
-    def _exec(self, name: str, *argv: str) -> tuple[int, str]:
-        result = self.stage.client.post(f"/v1/containers/{segment(name)}/exec", {"argv": list(argv)})
-        return int(result["code"]), str(result["stdout"])
-
     def _answers_anew(self, before: dict[str, Any]) -> bool:
         try:
-            now = self._container("blue-web@1.service")
+            now = self.desk.container("blue-web@1.service")
         except Fault:
             return False
         return now["pid"] not in (None, before["pid"]) and probes.http(self.stage.outside, UPLINK, 8081) is not None
-
-    def _peer(self, inside: Path) -> str | None:
-        """Whom the outside sees when a container connects to it."""
-        import socket
-
-        with probes.within(self.stage.outside, socket.SOCK_STREAM, socket.AF_INET) as server:
-            server.bind((OUTSIDE, 7000))
-            server.listen()
-            if not probes.reaches(inside, OUTSIDE, 7000):
-                return None
-            connection, address = server.accept()
-            connection.close()
-            return str(address[0])
-
-
-class _Requests:
-    """Requests in a row from a thread, until stopped."""
-
-    def __init__(self, ask: Callable[[], bool]) -> None:
-        self._ask = ask
-        self._sent = self._lost = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._go, daemon=True)
-        self._thread.start()
-        probes.until(lambda: self._sent > 3, 5)
-
-    def _go(self) -> None:
-        while not self._stop.is_set():
-            self._lost += not self._ask()
-            self._sent += 1
-            self._stop.wait(0.01)
-
-    def stop(self) -> tuple[int, int]:
-        """How many were sent and lost."""
-        self._stop.set()
-        self._thread.join()
-        return self._sent, self._lost
 
 
 def _data(name: str) -> str:

@@ -1,19 +1,14 @@
 """What callers ask for, as it comes over the API: strict, plain, parsed once at the edge."""
 
 import re
-from ipaddress import ip_address
 
 import msgspec
 
-from hawser.netd.model import Publish
 from hawser.runtime.model import Mount
 
 from ..faults import Fault
 
 SIZES = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-PUBLISH = re.compile(
-    r"(?:(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<v4>[0-9.]+)):)?(?P<host>\d+):(?P<port>\d+)(?:/(?P<proto>tcp|udp))?"
-)
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
@@ -75,22 +70,6 @@ def parse_size(text: str) -> int:
     if not match:
         raise Fault(f"size {text!r}: write a number with K, M, G or T", "usage")
     return int(float(match[1]) * SIZES[match[2].upper()])
-
-
-def parse_publish(text: str) -> Publish:
-    """A published port of `8080:80`, `127.0.0.1:8080:80`, `[::1]:53:53/udp`. Fault (usage)."""
-    match = PUBLISH.fullmatch(text)
-    if not match:
-        raise Fault(f"publish {text!r}: write [ADDRESS:]HOSTPORT:PORT[/tcp|udp]", "usage")
-    host, port = int(match["host"]), int(match["port"])
-    for number in (host, port):
-        if not 1 <= number <= 65535:
-            raise Fault(f"publish {text!r}: port {number} is not in 1-65535", "usage")
-    try:
-        address = ip_address(match["v6"] or match["v4"]) if match["v6"] or match["v4"] else None
-    except ValueError as error:
-        raise Fault(f"publish {text!r}: {error}", "usage") from None
-    return Publish(host_port=host, port=port, proto=match["proto"] or "tcp", host_ip=address)
 
 
 def parse_volume(text: str) -> Mount:

@@ -1,0 +1,153 @@
+"""What people do with containers, as they ask for it over the API: by name, in one call each."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from ipaddress import IPv4Interface, IPv6Interface
+from signal import Signals
+from typing import Any
+
+from hawser.netd.agent import Attachment, NetAgent
+from hawser.netd.parse import parse_publish
+from hawser.runtime.agent import Runtime
+from hawser.runtime.model import ContainerSpec, Limits, LogLine, State
+
+from ..faults import Fault
+from . import model, view
+from .containers import REMOVE, Containers, Wiring, new_id
+from .model import ExecRequest, Interface, RunRequest
+
+
+class Verbs:
+    """The verbs of the command line over the containers of a node."""
+
+    def __init__(self, containers: Containers, runtime: Runtime, net: NetAgent) -> None:
+        self._containers = containers
+        self._runtime = runtime
+        self._net = net
+
+    async def run(self, wanted: RunRequest) -> str:
+        """Create and start a container; its id. A container that cannot start leaves nothing."""
+        spec = _spec(wanted)
+        publish = [parse_publish(text) for text in wanted.publish]
+        if wanted.network == "none" and (wanted.addresses or publish):
+            raise Fault("addresses and published ports need a network; leave out --net none", "usage")
+        wiring = None
+        if wanted.network != "none":
+            wiring = Wiring(tenant=wanted.tenant, network=wanted.network, addresses=wanted.addresses, publish=publish)
+        await self._containers.make(spec, wiring)
+        try:
+            await self._runtime.start(spec.id)
+        except BaseException:
+            await self._containers.remove(spec.id, force=True)
+            raise
+        return spec.id
+
+    async def start(self, container: str) -> None:
+        """Start a container that is not running."""
+        await self._runtime.start(self._containers.find(container).id)
+
+    async def stop(self, container: str, timeout: float | None) -> None:
+        """Its stop signal, then SIGKILL after `timeout` seconds; nothing when it is not running."""
+        info = self._runtime.get(self._containers.find(container).id)
+        if info.state is State.RUNNING:
+            await self._runtime.stop(info.spec.id, timeout)
+
+    async def kill(self, container: str, signal: str) -> None:
+        """Send a signal by name or number."""
+        await self._runtime.kill(self._containers.find(container).id, _signal(signal))
+
+    async def wait(self, container: str) -> int:
+        """The exit code, when it has ended."""
+        return (await self._runtime.wait(self._containers.find(container).id)).code
+
+    async def execute(self, container: str, wanted: ExecRequest) -> Mapping[str, Any]:
+        """Run a command in a running container to its end."""
+        spec = self._containers.find(container)
+        result = await self._runtime.execute(spec.id, wanted.argv, env=wanted.env, user=wanted.user)
+        return {
+            "code": result.code,
+            "stdout": result.stdout.decode(errors="replace"),
+            "stderr": result.stderr.decode(errors="replace"),
+        }
+
+    def logs(self, container: str, *, follow: bool, tail: int | None) -> AsyncIterator[LogLine]:
+        """Its output, oldest first."""
+        return self._runtime.logs(self._containers.find(container).id, follow=follow, tail=tail)
+
+    async def attach(self, container: str, wanted: Interface) -> Sequence[IPv4Interface | IPv6Interface]:
+        """One more network."""
+        spec = self._containers.find(container)
+        if spec.netns is None:
+            raise Fault(f"container {container} has no network of its own to attach to (--net none)", "conflict")
+        ifname = wanted.ifname or self._free_ifname(spec.id)
+        await self._containers.ensure_network(wanted.tenant, wanted.network)
+        attachment = await self._net.attach(
+            spec.id, tenant=wanted.tenant, network=wanted.network, ifname=ifname, addresses=wanted.addresses
+        )
+        return attachment.addresses
+
+    async def detach(self, container: str, ifname: str) -> None:
+        """Take an interface away."""
+        await self._net.detach(self._containers.find(container).id, ifname)
+
+    def listing(self, *, every: bool) -> list[dict[str, Any]]:
+        """Containers for `ps`, running ones or all, oldest first."""
+        wires: dict[str, list[Attachment]] = {}
+        for attachment in self._net.attachments():
+            wires.setdefault(attachment.sandbox, []).append(attachment)
+        infos = sorted(self._runtime.containers(), key=lambda info: (info.created, info.spec.id))
+        shown = [info for info in infos if every or info.state is State.RUNNING]
+        return [view.row(info, wires.get(info.spec.id, ())) for info in shown]
+
+    def show(self, container: str) -> dict[str, Any]:
+        """Everything about one container."""
+        info = self._runtime.get(self._containers.find(container).id)
+        return view.whole(info, self._net.attachments(info.spec.id))
+
+    def ports_of(self, tenant: str, network: str) -> list[dict[str, Any]]:
+        """What is attached to a network."""
+        names = {info.spec.id: info.spec.name for info in self._runtime.containers()}
+        return [
+            view.port(attachment, names.get(attachment.sandbox, ""))
+            for attachment in self._net.attachments()
+            if (attachment.tenant, attachment.network) == (tenant, network)
+        ]
+
+    def _free_ifname(self, container: str) -> str:
+        taken = {attachment.ifname for attachment in self._net.attachments(container)}
+        return next(name for index in range(len(taken) + 1) if (name := f"eth{index}") not in taken)
+
+
+def _spec(wanted: RunRequest) -> ContainerSpec:
+    container = new_id()
+    name = model.check_name(wanted.name) if wanted.name else container
+    if REMOVE in wanted.labels:
+        raise Fault(f"label {REMOVE} is hawser's own; choose another", "usage")
+    return ContainerSpec(
+        id=container,
+        image=wanted.image,
+        argv=tuple(wanted.argv),
+        name=name,
+        tenant=wanted.tenant,
+        env=wanted.env,
+        cwd=wanted.workdir,
+        hostname=wanted.hostname or name,
+        user=wanted.user,
+        limits=Limits(
+            cpu=wanted.cpus,
+            memory=model.parse_size(wanted.memory) if wanted.memory is not None else None,
+            pids=wanted.pids,
+        ),
+        mounts=tuple(model.parse_volume(text) for text in wanted.volume),
+        labels=wanted.labels | ({REMOVE: "1"} if wanted.remove else {}),
+        read_only=wanted.read_only,
+    )
+
+
+def _signal(text: str) -> int:
+    name = text.upper().removeprefix("SIG")
+    if text.isdigit() and 1 <= int(text) <= 64:
+        return int(text)
+    try:
+        return Signals[f"SIG{name}"].value
+    except KeyError:
+        raise Fault(f"signal {text!r}: give a name like TERM or a number 1-64", "usage") from None
