@@ -54,8 +54,8 @@ class Runtime:
         self._data = data
         self._boot = procfs.boot_id()
         self._shelf = Shelf(data.absolute() / "containers")
-        self._launcher = Launcher(run.absolute())
         self._forest = Forest(instance)
+        self._launcher = Launcher(run.absolute(), self._forest.branches())
         self._leftovers = Leftovers(self._shelf, self._forest)
         self._watch = Watch(self._shelf, self._forest, self._boot, on_change)
         self._containers = self._watch.containers
@@ -77,10 +77,10 @@ class Runtime:
         except OSError as error:
             raise Unavailable(f"data directory: {error.strerror}: {error.filename}") from error
         try:
+            await asyncio.to_thread(self._forest.prepare)
             await self._launcher.start()
             await self._watch.load()
             await self._clear()
-            await asyncio.to_thread(self._forest.prepare)
             await asyncio.to_thread(self.images.collect)
         except BaseException:
             await self.close()
@@ -276,8 +276,9 @@ class Runtime:
         async with asyncio.TaskGroup() as group:
             for id in list(self._containers):
                 group.create_task(self._discard(id))
+        await self._launcher.stop()
         await self._clear()
-        self._forest.fell()
+        await asyncio.to_thread(self._forest.fell)
         await self.close()
 
     async def _discard(self, id: str) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import requests
-from ..errors import RuntimeFault
 from ..model import ContainerSpec, ExecResult
 from .launcher import Launcher
 
@@ -62,8 +61,8 @@ async def run_command(
             answer = await channel.receive()
         finally:
             channel.close()
-        if answer is None:
-            raise RuntimeFault(f"container {spec.name or spec.id}: exec: the launcher's child died; try again")
+        if answer is None:  # killed with the container's cgroup
+            answer = {"code": 137, "late": False}
         if "errno" in answer:
             raise requests.fault(spec, answer)
         # what the command left running may hold the pipes for ever

@@ -8,6 +8,8 @@ import os
 import signal
 import time
 
+from . import procfs
+
 Group = tuple[str, list[tuple[str, str]]]
 OPTIONAL = ("memory.memsw.limit_in_bytes", "memory.swap.max")
 
@@ -22,6 +24,17 @@ def create(groups: list[Group]) -> None:
             except FileNotFoundError:
                 if name not in OPTIONAL:
                     raise
+
+
+def spare_name(pid: int) -> str:
+    """The group of the process that the shim `pid` has in reserve; no container's name begins with a dot."""
+    return f".spare-{pid}-{procfs.start_time(pid)}"
+
+
+def spare_lives(name: str) -> bool:
+    """Whether the group is the reserve of a living shim."""
+    pid, _, started = name.removeprefix(".spare-").partition("-")
+    return name.startswith(".spare-") and pid.isdigit() and str(procfs.start_time(int(pid))) == started
 
 
 def add(groups: list[Group], pid: int) -> None:

@@ -38,7 +38,11 @@ class Forest:
         for name, reason in self._refused.items():
             if getattr(limits, name) is not None:
                 raise Unavailable(f"cgroup controller {name} cannot be used: {reason}; run without that limit")
-        return [(self._place(mount, container), files) for mount, files in settings.items()]
+        return [(self._place(mount, container), settings.get(mount, [])) for mount in self._mounts]
+
+    def branches(self) -> tuple[str, ...]:
+        """The node's branch of every tree."""
+        return tuple(f"{mount}/{BRANCH}/{self.instance}" for mount in self._mounts)
 
     def _hand_down(self, place: str, name: str) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -59,7 +63,7 @@ class Forest:
         for mount in self._mounts:
             with contextlib.suppress(FileNotFoundError):
                 for entry in os.scandir(f"{mount}/{BRANCH}/{self.instance}"):
-                    if entry.is_dir(follow_symlinks=False):
+                    if entry.is_dir(follow_symlinks=False) and not cgroups.spare_lives(entry.name):
                         found.setdefault(entry.name, []).append(entry.path)
         return found
 
@@ -74,11 +78,11 @@ class Forest:
         return max((cgroups.oom_kills(self._place(mount, container)) for mount in self._mounts), default=0)
 
     def fell(self) -> None:
-        """Remove the node's branches, if empty, and the common branch, if nobody else has one."""
-        for mount in self._mounts:
-            with contextlib.suppress(OSError):
-                os.rmdir(f"{mount}/{BRANCH}/{self.instance}")
-                os.rmdir(f"{mount}/{BRANCH}")
+        """Remove the node's branches, if empty, and the common branch, if nobody else has one. Blocking."""
+        for branch in self.branches():
+            if cgroups.remove(branch):
+                with contextlib.suppress(OSError):
+                    os.rmdir(os.path.dirname(branch))
 
     def _place(self, mount: str, container: str) -> str:
         return f"{mount}/{BRANCH}/{self.instance}/{container}"

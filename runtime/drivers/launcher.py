@@ -22,7 +22,10 @@ from ..errors import Unavailable
 
 ROOT = str(Path(hawser.__file__).parent.parent)
 READY = 15.0
-CODE = "import sys; sys.path.append(sys.argv.pop()); from hawser.runtime.drivers.zygote import serve; serve(%d, %d)"
+CODE = """import sys
+sys.path.append(sys.argv.pop(1))
+from hawser.runtime.drivers.zygote import serve
+serve(%d, %d, tuple(sys.argv[1:]))"""
 
 
 class Channel:
@@ -63,10 +66,11 @@ class Channel:
 
 
 class Launcher:
-    """One zygote, whose lock is `run`/zygote.lock."""
+    """One zygote, whose lock is `run`/zygote.lock; `branches` are the cgroups that containers' groups are made in."""
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, branches: Sequence[str] = ()) -> None:
         self.run = run
+        self.branches = branches
         self._child: subprocess.Popen[bytes] | None = None
         self._door: socket.socket | None = None
         self._starting = asyncio.Lock()
@@ -104,7 +108,7 @@ class Launcher:
                 raise Unavailable(f"the launcher did not come up within {READY:g} s; see {self.run}/launcher.log")
 
     def _spawn(self, control: int, lock: int) -> None:
-        command = [sys.executable, "-I", "-S", "-c", CODE % (control, lock), ROOT]
+        command = [sys.executable, "-I", "-S", "-c", CODE % (control, lock), ROOT, *self.branches]
         with open(self.run / "launcher.log", "wb") as log:
             self._child = subprocess.Popen(
                 command,

@@ -31,10 +31,13 @@ RECORD = 256
 class Spare:
     """A process in a new PID namespace (`flags`) that waits to be told what program to become, and its pipes.
 
-    Made before it is needed: the two forks of a start are behind it when the request comes.
+    Made before it is needed: the two forks of a start are behind it when the request comes. It waits in cgroups of its
+    own below `branches` already, for moving a process waits for a grace period of RCU (10 ms on a machine at rest);
+    where groups can be renamed (version 1) they become the container's.
     """
 
-    def __init__(self, flags: int = sys_.CLONE_NEWPID) -> None:
+    def __init__(self, flags: int = sys_.CLONE_NEWPID, branches: tuple[str, ...] = ()) -> None:
+        self.groups: list[str] = []
         self.streams = os.pipe(), os.pipe()
         self.failure, failed = os.pipe()
         self.sync, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
@@ -45,6 +48,32 @@ class Spare:
         theirs.close()
         for fd in (failed, *(writable for _, writable in self.streams)):
             os.close(fd)
+        shim = os.getpid()
+        self.groups = [f"{branch}/{cgroups.spare_name(shim)}" for branch in branches]
+        try:
+            cgroups.create([(group, []) for group in self.groups])
+            cgroups.add([(group, []) for group in self.groups], self.pid)
+        except OSError:
+            self._leave_groups()
+
+    def _leave_groups(self) -> None:
+        for group in self.groups:
+            cgroups.remove(group)
+        self.groups = []
+
+    def enter(self, groups: list[cgroups.Group]) -> None:
+        """Be in these groups, with their limits."""
+        wanted = {os.path.dirname(directory): directory for directory, _ in groups}
+        try:
+            for group in self.groups:
+                os.rename(group, wanted[os.path.dirname(group)])
+            moved = bool(self.groups)
+        except (OSError, KeyError):
+            moved = False
+        cgroups.create(groups)
+        if not moved:
+            cgroups.add(groups, self.pid)
+            self._leave_groups()
 
     def dismiss(self) -> None:
         """It is not needed."""
@@ -52,6 +81,7 @@ class Spare:
         for fd in (self.failure, *(readable for readable, _ in self.streams)):
             os.close(fd)
         os.waitpid(self.pid, 0)
+        self._leave_groups()
 
 
 def main(config: Config, spare: Spare, reply: int, inherited: tuple[int, ...]) -> None:
@@ -101,7 +131,7 @@ class Program:
             os.set_blocking(readable, False)
             self.outputs[readable] = Splitter(name)
         try:
-            self._prepare(spare.sync)
+            self._prepare(spare)
             self._confirm(spare.failure)
         except OSError:
             with contextlib.suppress(ProcessLookupError):
@@ -112,13 +142,13 @@ class Program:
                 cgroups.remove(directory)
             raise
 
-    def _prepare(self, sync: _socket.socket) -> None:
+    def _prepare(self, spare: Spare) -> None:
         """Say what to become; then what the child cannot do itself: its cgroups, then its user map."""
+        sync = spare.sync
         told = marshal.dumps(self.config)
         sync.sendall(len(told).to_bytes(4, "little") + told)
         self.config["step"] = "cgroup"
-        cgroups.create(self.config["cgroups"])
-        cgroups.add(self.config["cgroups"], self.pid)
+        spare.enter(self.config["cgroups"])
         self.config["step"] = "launch"
         if sync.recv(1):
             sync.send(b"g")
@@ -153,7 +183,7 @@ class Program:
             if running and self._reap():
                 running, deadline = False, time.monotonic() + DRAIN
                 self._kill_rest()
-            for fd, _ in poll.poll(None if running else 50):
+            for fd, _ in poll.poll(None if running else 50 if self.outputs else 0):
                 if fd == woken:
                     os.read(woken, BLOCK)
                 elif not self._copy(fd):

@@ -243,7 +243,8 @@ async def test_a_caller_that_goes_away_leaves_a_known_container(node: Maker) -> 
     await runtime.create(spec("sleep", "1000"))
     async with asyncio.TaskGroup() as group:
         starting = group.create_task(runtime.start("c"))
-        await auntil(lambda: runtime._containers["c"].starting, what="the start")
+        await asyncio.sleep(0)
+        assert runtime._containers["c"].starting
         starting.cancel()
     await auntil(lambda: runtime.get("c").state is State.RUNNING, what="the container")
     assert (await runtime.stop("c", timeout=0)).signal == 9
