@@ -33,8 +33,10 @@ def machine_id(data: Path) -> str:
 def hold(run: Path) -> TextIO:
     """Hold the run directory until the file is closed. Fault (conflict) when another node has it."""
     try:
-        run.mkdir(parents=True, exist_ok=True)
-        run.chmod(0o711)
+        if not run.is_dir():
+            run.mkdir(parents=True)
+            # others may pass to the socket and be told that they may not; a directory that was there keeps its mode
+            run.chmod(0o711)
         lock = (run / "lock").open("a+")
     except OSError as error:
         raise Fault(f"run directory {run}: {error.strerror}; choose another with --run", "unavailable") from None

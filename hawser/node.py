@@ -6,6 +6,7 @@ way nobody foresaw ends the process, whose supervisor starts it again, and start
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -36,7 +37,7 @@ from .workloads.verbs import Verbs
 
 log = logging.getLogger("hawser.node")
 INSTANCE = 8
-CHECK_TIMEOUT = 5.0
+LEAVE_TIMEOUT, SWEEP = 60.0, 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ class Node:
         async with asyncio.TaskGroup() as group:
             parts = (self.net, self.runtime, self.mesh, self.names, self.engine, self.agent)
             tasks = [group.create_task(part.run(), name=type(part).__name__) for part in parts]
-            tasks.append(group.create_task(self._tend(), name="tend"))
+            tasks += [group.create_task(self._tend(), name="tend"), group.create_task(self._sweep(), name="sweep")]
             ready()
             await self._end.wait()
             for task in tasks:
@@ -114,9 +115,12 @@ class Node:
 
     async def leave(self) -> None:
         """Remove every unit, container, announcement and network of this node, then end."""
-        for row in await self.units.listing():
-            await self.units.destroy(row["name"])
-        await self.agent.drain()
+        for name in {row["name"] for row in await self.units.listing()}:
+            await self.units.destroy(name)
+        with contextlib.suppress(TimeoutError):
+            # what does not stop in time is killed below
+            async with asyncio.timeout(LEAVE_TIMEOUT):
+                await self.agent.drain()
         for instance in [instance for instance in self.mesh.instances() if instance.machine == self.machine]:
             await self.mesh.withdraw(instance.tenant, instance.service, instance.id)
         await self.runtime.teardown()
@@ -145,12 +149,23 @@ class Node:
                     raise
                 log.warning("container %s: %s", container, error)
 
+    async def _sweep(self) -> None:
+        """Now and then, finish what a failure left half removed."""
+        while True:
+            await asyncio.sleep(SWEEP)
+            try:
+                await self.containers.sweep()
+            except Exception as error:
+                if kind_of(error) is None:
+                    raise
+                log.warning("sweep: %s", error)
+
     async def _check(self, announcement: Announcement, argv: Sequence[str]) -> int:
         """Run an exec check: in the container that the announcement is for, else on this machine."""
         container = announcement.labels.get(CONTAINER)
         if container is not None:
-            return (await self.runtime.execute(container, argv, timeout=CHECK_TIMEOUT)).code
-        return await processes.run(argv, CHECK_TIMEOUT)
+            return (await self.runtime.execute(container, argv, timeout=announcement.check.timeout)).code
+        return await processes.run(argv, announcement.check.timeout)
 
 
 @asynccontextmanager
@@ -172,5 +187,5 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
         await net.open()
         stack.push_async_callback(node.runtime.close)
         await node.runtime.open()
-        await node.containers.sweep()
+        await node.containers.sweep(crashed=True)
         yield node

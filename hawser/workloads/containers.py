@@ -4,7 +4,8 @@ A container's sandbox in netd has the container's id. Its addresses stay its own
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 
 from hawser.mesh.model import LABEL, Instance
@@ -42,22 +43,49 @@ class Containers:
         self._runtime = runtime
         self._net = net
         self._names: set[str] = set()
+        self._making: set[str] = set()
+        self._held: set[str] = set()
 
-    async def sweep(self) -> None:
-        """Remove what a crash left: containers that were to go when they ended, sandboxes without a container."""
+    async def sweep(self, *, crashed: bool = False) -> None:
+        """Remove containers that were to go when they ended, and sandboxes without a container.
+
+        Commands beside a unit run under this process only; after a crash (`crashed`) nobody waits for them any more.
+        """
         for info in self._runtime.containers():
-            if REMOVE in info.spec.labels and (info.state is not State.RUNNING or STEP in info.spec.labels):
-                await self.remove(info.spec.id, force=True)
-        kept = {info.spec.id for info in self._runtime.containers()}
+            orphaned = crashed and STEP in info.spec.labels
+            if REMOVE in info.spec.labels and (info.state is State.EXITED or orphaned):
+                await self.ended(info.spec.id, orphaned=orphaned)
+        kept = self._making | {info.spec.id for info in self._runtime.containers()}
         for sandbox in self._net.sandboxes():
             if sandbox not in kept:
                 await self._net.remove_sandbox(sandbox)
 
-    async def ended(self, container: str) -> None:
-        """Remove a container that was to go when it ended (`--rm`)."""
+    async def ended(self, container: str, *, orphaned: bool = False) -> None:
+        """Remove a container that was to go when it ended (`--rm`), unless somebody still wants to know how."""
         info = next((info for info in self._runtime.containers() if info.spec.id == container), None)
-        if info is not None and info.state is State.EXITED and REMOVE in info.spec.labels:
-            await self.remove(container)
+        if info is None or REMOVE not in info.spec.labels or container in self._held:
+            return
+        if info.state is State.EXITED or orphaned:
+            await self.remove(container, force=orphaned)
+
+    @asynccontextmanager
+    async def hold(self, container: str) -> AsyncIterator[None]:
+        """Keep a container that is to go when it ends for the duration of the context."""
+        self._held.add(container)
+        try:
+            yield
+        finally:
+            self._held.discard(container)
+            await self.ended(container)
+
+    @contextmanager
+    def making(self, container: str) -> Iterator[None]:
+        """For the duration of the context the container's sandbox is no leftover, container or not."""
+        self._making.add(container)
+        try:
+            yield
+        finally:
+            self._making.discard(container)
 
     async def make(self, spec: ContainerSpec, wiring: Wiring | None) -> None:
         """Network, then container; undone whole when either fails. Conflict when the name is taken."""
@@ -67,9 +95,10 @@ class Containers:
             )
         self._names.add(spec.name)
         try:
-            if wiring is not None:
-                spec = await self._wire(spec, wiring)
-            await self._runtime.create(spec)
+            with self.making(spec.id):
+                if wiring is not None:
+                    spec = await self._wire(spec, wiring)
+                await self._runtime.create(spec)
         except BaseException:
             await self._net.remove_sandbox(spec.id)
             raise

@@ -90,7 +90,7 @@ class UnitContainers:
 
     def observe(self) -> Mapping[str, Process]:
         """Every unit's process, running or ended."""
-        infos = [info for info in self._runtime.containers() if UNIT in info.spec.labels]
+        infos = [info for info in self._runtime.containers() if {UNIT, HASH} <= info.spec.labels.keys()]
         return {
             info.spec.labels[UNIT]: _process(info, self._stood_in.get(info.spec.id))
             for info in infos
@@ -107,9 +107,10 @@ class UnitContainers:
         """The container, on its old sandbox when that still fits, else from nothing."""
         before = self._info(spec.id)
         if before is not None and before.spec.labels.get(HASH) == unit.hash:
-            await self._runtime.remove(spec.id, force=True)
             old = before.spec
-            await self._runtime.create(replace(spec, netns=old.netns, dns=old.dns, hosts=old.hosts))
+            with self._containers.making(spec.id):
+                await self._runtime.remove(spec.id, force=True)
+                await self._runtime.create(replace(spec, netns=old.netns, dns=old.dns, hosts=old.hosts))
             return
         await self.clear(unit.name)
         await self._containers.make(spec, self._wiring(unit))
@@ -119,12 +120,13 @@ class UnitContainers:
         step = new_id()
         spec = self._spec(unit if not host else replace(unit, container=None), step, f"{unit.name}.{step}", argv)
         await self._runtime.create(replace(spec, labels={STEP: unit.name, REMOVE: "1"}))
-        try:
-            await self._runtime.start(step)
-            return await self._wait(step, timeout)
-        finally:
-            if self._info(step) is not None:
-                await self._runtime.remove(step, force=True)
+        async with self._containers.hold(step):
+            try:
+                await self._runtime.start(step)
+                return await self._wait(step, timeout)
+            finally:
+                if self._info(step) is not None:
+                    await self._runtime.remove(step, force=True)
 
     async def _wait(self, container: str, timeout: float) -> int:
         try:
