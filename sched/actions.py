@@ -46,9 +46,9 @@ class Actions:
             self._begin(held, self._act(held, held.service, action, step))
 
     def _begin(self, held: Held, work: Coroutine[None, None, None]) -> None:
-        held.task = self._group.create_task(work, name=f"unit {held.name}")
+        held.task = task = self._group.create_task(work, name=f"unit {held.name}")
         # not in the coroutine: one cancelled before its first step never runs
-        held.task.add_done_callback(lambda _: self._finish(held))
+        task.add_done_callback(lambda _: self._finish(held))
 
     async def _clear(self, held: Held) -> None:
         try:

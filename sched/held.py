@@ -1,8 +1,8 @@
 """A unit in the agent's hand: its meaning, its life, the action under way, and what was last told to the store."""
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from . import lifecycle
 from .compile import compile_unit
@@ -12,6 +12,14 @@ from .manager import Process
 from .model import Service
 from .orders import Standing
 from .records import Intent, State
+
+
+class Work(Protocol):
+    """A step under way, as asyncio's tasks are."""
+
+    def cancel(self) -> bool:
+        """Ask it to end; False when it has."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +39,7 @@ class Held:
     clear: bool = False
     cleared: str | None = None
     done: Done | None = None
-    task: "asyncio.Task[None] | None" = None
+    task: Work | None = None
     working: int | None = None
     published: bytes | None = None
     meaning: str = ""
