@@ -1,7 +1,8 @@
 """What the routes share: the node behind them, decoding of bodies, streamed answers."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import TypeVar
 
 import msgspec
@@ -21,7 +22,11 @@ def node_of(request: web.Request) -> Node:
 
 async def body(request: web.Request, kind: type[T]) -> T:
     """The request's body as `kind`, strictly: unknown fields are refused."""
-    return msgspec.json.decode(await request.read() or b"{}", type=kind)
+    text = await request.read() or b"{}"
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except RecursionError:
+        raise Fault("bad request: its JSON is nested too deeply", "usage") from None
 
 
 def flag(request: web.Request, name: str) -> bool:
@@ -40,13 +45,14 @@ def number(request: web.Request, name: str) -> int | None:
         raise Fault(f"{name}={text}: not a number", "usage") from None
 
 
-async def stream(request: web.Request, documents: AsyncIterator[object]) -> web.StreamResponse:
+async def stream(request: web.Request, documents: AsyncGenerator[object, None]) -> web.StreamResponse:
     """One JSON document a line, sent as it comes; a failure on the way is the last line."""
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     await response.prepare(request)
     try:
-        async for document in documents:
-            await response.write(json.dumps(document).encode() + b"\n")
+        async with aclosing(documents):
+            async for document in documents:
+                await response.write(json.dumps(document).encode() + b"\n")
     except ConnectionError:
         return response
     except Exception as error:

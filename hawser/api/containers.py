@@ -1,6 +1,6 @@
 """Containers: what `hawser run` and its relatives ask for."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from aiohttp import web
@@ -71,7 +71,7 @@ async def logs(request: web.Request) -> web.StreamResponse:
         request.match_info["container"], follow=flag(request, "follow"), tail=number(request, "tail")
     )
 
-    async def documents() -> AsyncIterator[dict[str, Any]]:
+    async def documents() -> AsyncGenerator[dict[str, Any], None]:
         async for line in lines:
             yield {"time": line.time, "stream": line.stream, "text": line.text}
 

@@ -1,7 +1,7 @@
 """The store by hand: values travel as base64, revisions as numbers."""
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -54,7 +54,10 @@ async def put(request: web.Request) -> web.Response:
     wanted = await body(request, Put)
     if not wanted.key:
         raise Fault("an empty key names nothing; give a key", "usage")
-    value = base64.b64decode(wanted.value)
+    try:
+        value = base64.b64decode(wanted.value, validate=True)
+    except ValueError as error:
+        raise Fault(f"the value of {wanted.key} is no base64: {error}", "usage") from None
     return web.json_response({"revision": await node_of(request).store.put(wanted.key, value, lease=wanted.lease)})
 
 
@@ -69,7 +72,7 @@ async def watch(request: web.Request) -> web.StreamResponse:
     store = node_of(request).store
     key, prefix, revision = _key(request), flag(request, "prefix"), number(request, "revision")
 
-    async def documents() -> AsyncIterator[dict[str, Any]]:
+    async def documents() -> AsyncGenerator[dict[str, Any], None]:
         async with store.watch(key, prefix=prefix, from_revision=revision) as batches:
             async for batch in batches:
                 for event in batch.events:

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from hawser.netd.parse import encode_network
 
-from .common import node_of
+from .common import body, node_of
 
 routes = web.RouteTableDef()
 ONE = "/v1/networks/{tenant}/{name}"
@@ -21,8 +20,8 @@ async def listing(request: web.Request) -> web.Response:
 
 @routes.post("/v1/networks")
 async def create(request: web.Request) -> web.Response:
-    spec = msgspec.json.decode(await request.read(), type=dict[str, Any])
-    spec = {key: value for key, value in spec.items() if value not in (None, [])}
+    spec = await body(request, dict[str, Any])
+    spec = {"tenant": "default"} | {key: value for key, value in spec.items() if value not in (None, [])}
     return web.json_response(encode_network(await node_of(request).net.create_network(spec)))
 
 

@@ -2,8 +2,12 @@
 
 Callers are identified by the kernel (SO_PEERCRED, unix(7)): root, or the user the node runs as. Every foreseen error
 is `{"error": {"kind", "message"}}` with the status of its kind; an unforeseen one is logged whole and shown short.
+
+A caller that goes away ends what only it was waiting for (listings, watches, `exec`, `wait`); what changes something is
+brought to its end all the same, in a task of the API's own group.
 """
 
+import asyncio
 import logging
 import os
 import socket
@@ -21,14 +25,47 @@ from . import containers, images, kv, networks, services, system, units
 from .common import NODE
 
 log = logging.getLogger("hawser.api")
+WAITING = (containers.wait, containers.execute)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BODY_LIMIT = 16 << 20
 
 
+class Changes:
+    """Requests under way that change something: tasks that outlive their callers, but not the API."""
+
+    def __init__(self) -> None:
+        self._group: asyncio.TaskGroup | None = None
+        self._tasks: set[asyncio.Task[web.StreamResponse]] = set()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Accept requests for the duration of the context; its end cancels what has not ended."""
+        async with asyncio.TaskGroup() as self._group:
+            yield
+            for task in self._tasks:
+                task.cancel()
+
+    async def complete(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Handle a request to its end, even when the caller does not wait for it."""
+        assert self._group is not None
+        task = self._group.create_task(_handle(request, handler), name=f"{request.method} {request.path}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+
+CHANGES = web.AppKey("changes", Changes)
+
+
+async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
+    return await handler(request)
+
+
 def application(node: Node) -> web.Application:
     """Every route of the node."""
-    app = web.Application(middlewares=[failures, peers], client_max_size=BODY_LIMIT)
+    app = web.Application(middlewares=[completion, failures, peers], client_max_size=BODY_LIMIT)
     app[NODE] = node
+    app[CHANGES] = Changes()
     for module in (system, containers, images, networks, services, units, kv):
         app.add_routes(module.routes)
     return app
@@ -38,18 +75,20 @@ def application(node: Node) -> web.Application:
 async def listening(node: Node, path: Path) -> AsyncIterator[None]:
     """Serve the API on `path` (mode 0600) for the duration of the context."""
     _make_room(path)
-    runner = web.AppRunner(application(node), access_log=None, shutdown_timeout=1.0)
+    app = application(node)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
     await runner.setup()
-    before = os.umask(0o177)
-    try:
-        await web.UnixSite(runner, str(path)).start()
-    finally:
-        os.umask(before)
-    try:
-        yield
-    finally:
-        await runner.cleanup()
-        _make_room(path)
+    async with app[CHANGES].open():
+        try:
+            before = os.umask(0o177)
+            try:
+                await web.UnixSite(runner, str(path)).start()
+            finally:
+                os.umask(before)
+            yield
+        finally:
+            await runner.cleanup()
+            _make_room(path)
 
 
 def _make_room(path: Path) -> None:
@@ -65,6 +104,14 @@ def peer_uid(request: web.Request) -> int | None:
         return None
     _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return int(uid)
+
+
+@web.middleware
+async def completion(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let a request that changes something outlive its caller."""
+    if request.method == "GET" or request.match_info.handler in WAITING:
+        return await handler(request)
+    return await request.app[CHANGES].complete(request, handler)
 
 
 @web.middleware
@@ -89,6 +136,9 @@ async def failures(request: web.Request, handler: Handler) -> web.StreamResponse
         return _error("usage", f"bad request: {error}")
     except msgspec.DecodeError as error:
         return _error("usage", f"bad request: not JSON: {error}")
+    except (web.RequestPayloadError, ConnectionError) as error:
+        # as a rule nobody reads this: the caller went away before its request was whole
+        return _error("usage", f"bad request: its body cannot be read: {error}")
     except web.HTTPException as error:
         return _error("usage", f"{request.method} {request.path}: {error.reason}")
     except Exception as error:

@@ -1,6 +1,6 @@
 """Services: announcements made here, and what everybody announced."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from aiohttp import web
@@ -9,6 +9,7 @@ from hawser.mesh.model import SERVICES, Instance, decode_instance, parse_announc
 from hawser.store import EventKind
 
 from ..faults import Fault
+from ..workloads.model import check_labels
 from .common import body, flag, node_of, stream
 
 routes = web.RouteTableDef()
@@ -39,6 +40,7 @@ async def listing(request: web.Request) -> web.Response:
 async def announce(request: web.Request) -> web.Response:
     spec = await body(request, dict[str, Any])
     announcement = parse_announcement({key: value for key, value in spec.items() if value is not None})
+    check_labels(announcement.labels)
     await node_of(request).mesh.announce(announcement)
     return web.json_response({"id": announcement.id})
 
@@ -47,7 +49,7 @@ async def announce(request: web.Request) -> web.Response:
 async def watch(request: web.Request) -> web.StreamResponse:
     store, tenant = node_of(request).store, request.query.get("tenant")
 
-    async def documents() -> AsyncIterator[dict[str, Any]]:
+    async def documents() -> AsyncGenerator[dict[str, Any], None]:
         async with store.watch(f"{SERVICES}{tenant}/" if tenant else SERVICES, prefix=True) as batches:
             async for batch in batches:
                 for event in batch.events:

@@ -1,6 +1,7 @@
 """What callers ask for, as it comes over the API: strict, plain, parsed once at the edge."""
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -9,6 +10,7 @@ from hawser.runtime.model import Mount
 from ..faults import Fault
 
 SIZES = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+OWN_LABELS = "hawser."
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
@@ -66,7 +68,7 @@ class Interface(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 def parse_size(text: str) -> int:
     """Bytes of `64M`, `1.5G`, `4096`; powers of 1024. Fault (usage)."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([BKMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([BKMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if not match:
         raise Fault(f"size {text!r}: write a number with K, M, G or T", "usage")
     return int(float(match[1]) * SIZES[match[2].upper()])
@@ -78,6 +80,15 @@ def parse_volume(text: str) -> Mount:
     if len(parts) not in (2, 3) or not parts[0].startswith("/") or (len(parts) == 3 and parts[2] not in ("ro", "rw")):
         raise Fault(f"volume {text!r}: write /SOURCE:/TARGET[:ro]", "usage")
     return Mount(source=parts[0], target=parts[1], read_only=parts[2:] == ["ro"])
+
+
+def check_labels(labels: Mapping[str, str]) -> None:
+    """Labels of a caller's own: those that begin with `hawser.` say how hawser made a thing. Fault (usage)."""
+    for label in labels:
+        if label.startswith(OWN_LABELS):
+            raise Fault(
+                f"label {label!r}: names that begin with {OWN_LABELS} are hawser's own; choose another", "usage"
+            )
 
 
 def check_name(name: str) -> str:

@@ -120,8 +120,7 @@ class Verbs:
 def _spec(wanted: RunRequest) -> ContainerSpec:
     container = new_id()
     name = model.check_name(wanted.name) if wanted.name else container
-    if REMOVE in wanted.labels:
-        raise Fault(f"label {REMOVE} is hawser's own; choose another", "usage")
+    model.check_labels(wanted.labels)
     return ContainerSpec(
         id=container,
         image=wanted.image,
@@ -145,7 +144,7 @@ def _spec(wanted: RunRequest) -> ContainerSpec:
 
 def _signal(text: str) -> int:
     name = text.upper().removeprefix("SIG")
-    if text.isdigit() and 1 <= int(text) <= 64:
+    if text.isdecimal() and len(text) < 4 and 1 <= int(text) <= 64:
         return int(text)
     try:
         return Signals[f"SIG{name}"].value
