@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import functools
 import os
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from .drivers.forest import Forest
 from .drivers.launcher import Launcher
 from .drivers.leftovers import Leftover, Leftovers
 from .drivers.records import Record, Shelf, decode_running
+from .drivers.removal import remove_tree
 from .errors import Conflict, Denied, Invalid, NotFound, RuntimeFault, Unavailable
 from .images import Images
 from .model import ContainerInfo, ContainerSpec, ExecResult, Exit, LogLine, check
@@ -220,8 +220,13 @@ class Runtime:
             raise Unavailable(f"container {id}: cannot be removed: {error.strerror}: {error.filename}") from error
         del self._containers[id]
         container.ended.set()
-        await asyncio.to_thread(shutil.rmtree, hidden, ignore_errors=True)
-        await asyncio.to_thread(self.images.collect)
+        # not cancelled with its caller, or the directory would stay until the next start
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self._dispose, hidden))
+
+    def _dispose(self, hidden: Path) -> None:
+        with contextlib.suppress(OSError):
+            remove_tree(hidden)
+        self.images.collect()
 
     async def execute(
         self,

@@ -1,12 +1,13 @@
 """What a node's crash may leave: half-made directories, control groups and processes that nobody looks after."""
 
-import shutil
+import contextlib
 from dataclasses import dataclass
 
 from hawser.store import reconcile
 
 from .forest import Forest
 from .records import Shelf
+from .removal import remove_tree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,4 +37,5 @@ class Leftovers:
         if leftover.kind == "cgroup":
             self._forest.clear(leftover.name)
         else:
-            shutil.rmtree(self._shelf.root / leftover.name, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(self._shelf.root / leftover.name)

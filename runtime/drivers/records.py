@@ -9,7 +9,6 @@ container survives the end of the node; it is not synced to the disk, so a loss 
 import contextlib
 import fcntl
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from ..model import ContainerSpec, Exit
+from .removal import remove_tree
 
 T = TypeVar("T")
 
@@ -65,8 +65,8 @@ class Shelf:
     def put(self, record: Record, base: int) -> None:
         """Make a container's directory, whole or not at all."""
         fresh = self.root / f".new-{record.spec.id}"
-        shutil.rmtree(fresh, ignore_errors=True)
         try:
+            remove_tree(fresh)
             fresh.mkdir(mode=0o700)
             (fresh / "spec.json").write_bytes(msgspec.json.encode(record))
             if record.layer is not None:
@@ -79,13 +79,14 @@ class Shelf:
                     os.chown(fresh / name, base, base)
             fresh.rename(self.place(record.spec.id))
         except OSError:
-            shutil.rmtree(fresh, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(fresh)
             raise
 
     def hide(self, container: str) -> Path:
         """Make a container's directory nobody's, at once; what is left is to delete it."""
         old = self.root / f".old-{container}"
-        shutil.rmtree(old, ignore_errors=True)
+        remove_tree(old)
         self.place(container).rename(old)
         return old
 

@@ -43,6 +43,8 @@ def extract(stream: tarfile.TarFile, base: int, limit: int) -> int:
             raise Refused(f"it unpacks to more than {limit >> 20} MiB")
         _place(stream, member, path or ".", base)
     for path, mode, mtime in reversed(directories):
+        if os.path.islink(path) or not os.path.isdir(path):
+            continue  # a later member took its place
         os.chmod(path, mode & 0o7777)
         os.utime(path, (mtime, mtime))
     return total
@@ -53,7 +55,7 @@ def _place(stream: tarfile.TarFile, member: tarfile.TarInfo, path: str, base: in
         return
     parent = os.path.dirname(path)
     if parent and not os.path.isdir(parent):
-        os.makedirs(parent, 0o755)
+        _make_folders(parent)
     if not member.isdir() or not os.path.isdir(path):
         _clear(path)
     if member.isdir():
@@ -81,6 +83,13 @@ def _write(stream: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> None:
     with open(path, "xb") as target:
         while block := source.read(BLOCK):
             target.write(block)
+
+
+def _make_folders(path: str) -> None:
+    """As os.makedirs, which recurses."""
+    for end in (*(index for index, letter in enumerate(path) if letter == "/"), len(path)):
+        if not os.path.isdir(path[:end]):
+            os.mkdir(path[:end], 0o755)
 
 
 def _clear(path: str) -> None:

@@ -4,12 +4,12 @@ An import extracts beside the layers, syncs, and renames: a name always means a 
 full disk leaves in `incoming/` is removed at the next start. The id is the SHA-256 of the tarball.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from ..drivers.removal import remove_tree
 from ..errors import Conflict, Invalid, NotFound, Unavailable
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?")
@@ -52,7 +53,7 @@ class Images:
             (root / name).mkdir(parents=True, exist_ok=True)
         root.chmod(0o700)  # set-uid programs of images are nobody's on the host
         for leftover in (root / "incoming").iterdir():
-            shutil.rmtree(leftover, ignore_errors=True)
+            _discard(leftover)
 
     def import_tar(self, source: Path | BinaryIO, name: str) -> Image:
         """Import a tarball (plain, gzip, bzip2, xz) as `name`, replacing what the name meant.
@@ -73,7 +74,7 @@ class Images:
         except OSError as error:
             raise _wrapped(name, error) from error
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            _discard(work)
 
     def get(self, name: str) -> Image:
         """The image of a name or of an id's unambiguous beginning. NotFound."""
@@ -110,7 +111,7 @@ class Images:
                     (self.root / "layers" / layer).rename(place / "fs")
                     doomed.append(place)
         for place in doomed:
-            shutil.rmtree(place, ignore_errors=True)
+            _discard(place)
 
     def layer_path(self, image: Image) -> Path:
         """The directory of an image's root file system."""
@@ -143,12 +144,18 @@ class Images:
         fresh = tree.parent / "name"
         with fresh.open("w") as stream:
             json.dump(asdict(image), stream)
-        subprocess.run(["sync", "-f", str(tree)], check=True)
+        if subprocess.run(["sync", "-f", str(tree)], stderr=subprocess.DEVNULL).returncode:
+            raise OSError(errno.EIO, "Input/output error", str(tree))
         with self.lock:
             if not layer.exists():
                 tree.rename(layer)
             fresh.rename(entry)
         return image
+
+
+def _discard(place: Path) -> None:
+    with contextlib.suppress(OSError):
+        remove_tree(place)
 
 
 def _wrapped(name: str, error: OSError) -> Unavailable:
