@@ -6,7 +6,7 @@ MTU, `"no"` is no boolean, 5 is no subnet.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import IPv6Network, ip_address, ip_interface, ip_network
 from typing import Any, TypeVar
 
 from .errors import Invalid
@@ -81,7 +81,8 @@ def _subnet_problems(subnets: Sequence[Subnet]) -> list[str]:
     for index, one in enumerate(subnets):
         if one.num_addresses < 4:
             problems.append(f"subnet {one} has no room for a gateway and a container; use at most /30 or /126")
-        if one.is_loopback or one.is_multicast or one.is_link_local or one.network_address.is_unspecified:
+        mapped = isinstance(one, IPv6Network) and one.network_address.ipv4_mapped is not None
+        if mapped or one.is_loopback or one.is_multicast or one.is_link_local or one.network_address.is_unspecified:
             problems.append(f"subnet {one} has a meaning of its own; use a private or a public one")
         for other in subnets[index + 1 :]:
             if one.version == other.version:

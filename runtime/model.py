@@ -9,6 +9,7 @@ from .errors import Invalid
 
 REQUEST_MAX = 128 << 10
 ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+HOSTNAME, HOSTNAME_MAX = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"), 64
 MIN_MEMORY = 4 << 20
 
 
@@ -126,8 +127,10 @@ def check(spec: ContainerSpec) -> None:
         problems.append("an environment variable's name is empty or has a '='")
     if not spec.user or ":" in spec.user.partition(":")[2]:
         problems.append(f"user {spec.user!r}: use UID, UID:GID, NAME or NAME:GROUP")
-    if len(spec.hostname.encode()) > 64:
-        problems.append(f"hostname of {len(spec.hostname)} characters; the kernel takes 64")
+    if len(spec.hostname) > HOSTNAME_MAX:
+        problems.append(f"hostname of {len(spec.hostname)} characters; the kernel takes {HOSTNAME_MAX}")
+    elif spec.hostname and not HOSTNAME.fullmatch(spec.hostname):
+        problems.append(f"hostname {spec.hostname!r}: use letters, digits, '-', '_' and single dots")
     if not spec.cwd.startswith("/"):
         problems.append(f"working directory {spec.cwd!r} is not absolute")
     problems += [f"mount target {m.target!r} is not absolute" for m in spec.mounts if not m.target.startswith("/")]
