@@ -1,0 +1,169 @@
+"""Callers that mean no good, or know no better: each gets one clear answer, and the node goes on as before."""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from hawser.faults import Fault
+from tests.hawser.conftest import NodeProcess
+from tests.wait import until
+
+pytestmark = pytest.mark.root
+SLEEP = ["/bin/sleep", "1000000"]
+
+
+def raw(node: NodeProcess, method: str, path: str, body: bytes = b"", head: str = "") -> socket.socket:
+    """A request sent by hand."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(10)
+    sock.connect(str(node.socket))
+    text = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}Content-Length: {len(body)}\r\n\r\n"
+    sock.sendall(text.encode() + body)
+    return sock
+
+
+def answer(node: NodeProcess, method: str, path: str, body: bytes = b"", head: str = "") -> tuple[int, str]:
+    """Status and message."""
+    with raw(node, method, path, body, head) as sock:
+        text = b"".join(iter(lambda: sock.recv(65536), b""))
+    document = json.loads(text.partition(b"\r\n\r\n")[2])
+    return int(text.split()[1]), document.get("error", {}).get("message", "")
+
+
+def open_files(node: NodeProcess) -> int:
+    assert node.process is not None
+    return len(os.listdir(f"/proc/{node.process.pid}/fd"))
+
+
+@pytest.fixture
+def sleeper(clean: NodeProcess) -> NodeProcess:
+    """The node with a running container `c`."""
+    clean.client.post("/v1/containers", {"image": "busybox", "argv": SLEEP, "name": "c"})
+    return clean
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "word"),
+    [
+        ("POST", "/v1/containers", b"garbage", "JSON"),
+        ("POST", "/v1/containers", b"\xff\xfe", "JSON"),
+        ("POST", "/v1/containers", b'{"image": "busybox", "argv": ["/bin/true"], "colour": 1}', "colour"),
+        ("POST", "/v1/containers", b'{"image": "busybox", "argv": "/bin/true"}', "argv"),
+        ("POST", "/v1/networks", b'{"a":' * 100_000, "nested"),
+        ("POST", "/v1/services", b"[" * 100_000, "array"),
+        ("PUT", "/v1/kv", b'{"key": "a", "value": "no base64!"}', "base64"),
+        ("PUT", "/v1/kv", b'{"key": "", "value": ""}', "empty"),
+        ("POST", "/v1/kv/leases", b'{"ttl": 1e400}', "ttl"),
+        ("PATCH", "/v1/status", b"", "PATCH"),
+        ("GET", "/v1/containers/x/logs?tail=x", b"", "tail"),
+    ],
+)
+def test_a_body_that_makes_no_sense_is_refused(
+    method: str, path: str, body: bytes, word: str, node: NodeProcess
+) -> None:
+    status, message = answer(node, method, path, body)
+    assert (status, len(message.splitlines())) == (400, 1), message
+    assert word in message
+
+
+def test_a_body_that_is_not_what_its_head_says_is_refused(node: NodeProcess) -> None:
+    status, message = answer(node, "PUT", "/v1/kv", b"abc", "Content-Encoding: gzip\r\n")
+    assert status == 400
+    assert "read" in message
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"labels": {"hawser.unit": "x"}},
+        {"labels": {"hawser.step": "x"}},
+        {"memory": "1" * 400},
+        {"memory": "\uff14M"},
+        {"hostname": "a\nb"},
+        {"hostname": ".."},
+        {"hostname": "a\0"},
+        {"cpus": 1e300},
+        {"pids": 10**15},
+        {"user": "-1"},
+        {"workdir": "x"},
+        {"argv": ["/bin/true"] * 100_000},
+        {"volume": ["/tmp:/a/../../b"]},
+        {"addresses": ["10.64.0.9", "10.64.0.10"]},
+    ],
+)
+def test_what_cannot_be_run_is_refused_and_leaves_nothing(wanted: dict[str, object], clean: NodeProcess) -> None:
+    body = {"image": "busybox", "argv": SLEEP} | wanted
+    with pytest.raises(Fault) as failure:
+        clean.client.post("/v1/containers", body)
+    assert failure.value.kind == "usage", failure.value
+    assert len(str(failure.value)) < 1000
+    assert clean.client.get("/v1/containers", all=1) == []
+    assert clean.client.get("/v1/plan") == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/v1/containers/c/logs?follow=1", b""),
+        ("GET", "/v1/kv/watch?key=/&prefix=1", b""),
+        ("GET", "/v1/services/watch", b""),
+        ("POST", "/v1/containers/c/wait", b""),
+        ("POST", "/v1/containers/c/exec", json.dumps({"argv": ["/bin/sleep", "7777777"]}).encode()),
+    ],
+)
+def test_a_caller_that_goes_away_takes_what_it_waited_for_along(
+    method: str, path: str, body: bytes, sleeper: NodeProcess
+) -> None:
+    before = open_files(sleeper)
+    sockets = [raw(sleeper, method, path, body) for _ in range(5)]
+    until(lambda: open_files(sleeper) >= before + 5, what="five requests under way")
+    for sock in sockets:
+        sock.close()
+    until(lambda: open_files(sleeper) <= before, what="their end")
+    until(lambda: not processes("7777777"), what="no command")
+    assert sleeper.client.get("/v1/containers/c")["state"] == "running"
+
+
+def processes(word: str) -> list[int]:
+    """Processes with a word in their command."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if word.encode() in words:
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_a_change_whose_caller_goes_away_is_brought_to_its_end(clean: NodeProcess) -> None:
+    body = json.dumps({"image": "busybox", "argv": SLEEP, "name": "c", "publish": ["7301:80"]}).encode()
+    with raw(clean, "POST", "/v1/containers", body):
+        until(lambda: clean.client.get("/v1/networks"), what="its beginning")
+    until(lambda: [c["name"] for c in clean.client.get("/v1/containers")] == ["c"], what="its end")
+    assert clean.client.get("/v1/plan") == []
+
+
+def test_half_an_image_is_no_image(clean: NodeProcess) -> None:
+    before = open_files(clean)
+    head = "POST /v1/images?name=half HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n"
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(str(clean.socket))
+    sock.sendall(head.encode() + b"a" * 0x10000 + b"\r\n")
+    until(lambda: open_files(clean) >= before + 2, what="the spool")
+    sock.close()
+    until(lambda: open_files(clean) <= before, what="no spool")
+    assert [image["name"] for image in clean.client.get("/v1/images")] == ["busybox"]
+    assert "ERROR hawser" not in clean.log()
+
+
+def test_a_container_goes_with_directories_deeper_than_any_recursion(clean: NodeProcess) -> None:
+    deep = "i=0; while [ $i -lt 1500 ]; do mkdir d; cd d; i=$((i+1)); done; echo done; exec sleep 1000000"
+    clean.client.post("/v1/containers", {"image": "busybox", "argv": ["/bin/sh", "-c", deep], "name": "c"})
+    until(lambda: "done" in clean.hawser("logs", "c").out, timeout=20, what="the directories")
+    clean.client.delete("/v1/containers/c", force=1)
+    assert list((clean.data / "containers").iterdir()) == []
