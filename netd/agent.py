@@ -352,12 +352,12 @@ async def _both(first: Awaitable[T], second: Awaitable[U]) -> tuple[T, U]:
 
 def _checked(network: Network, publish: Sequence[Publish]) -> tuple[Publish, ...]:
     versions = {subnet.version for subnet in network.subnets}
-    for one in publish:
-        parse.check_publish(one)
+    checked = tuple(parse.check_publish(one) for one in publish)
+    for one in checked:
         if network.internal:
             raise Invalid(f"cannot publish {one}: network {network.key} is internal; use another network")
         if one.host_ip == LOOPBACK6:
             raise Invalid(f"cannot publish {one}: the kernel forwards nothing from ::1; use 127.0.0.1")
         if one.host_ip is not None and one.host_ip.version not in versions:
             raise Invalid(f"cannot publish {one}: network {network.key} has no IPv{one.host_ip.version} subnet")
-    return tuple(publish)
+    return checked

@@ -8,7 +8,6 @@ two can never hold the same, whoever asks, and a claim without a port (a process
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from hawser.store import Compare, DeleteOp, KeyValue, Op, PutOp, Store, absent, unchanged
 
@@ -42,7 +41,7 @@ def fixed_addresses(network: Network, wanted: Sequence[str]) -> dict[int, Addres
     fixed: dict[int, Address] = {}
     for text in wanted:
         try:
-            address = ip_address(text)
+            address = parse.parse_address(text)
         except ValueError as error:
             raise Invalid(f"address {text!r}: {error}") from None
         ipam.check_fixed(network, address)

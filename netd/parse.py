@@ -6,17 +6,19 @@ MTU, `"no"` is no boolean, 5 is no subnet.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import IPv6Network, ip_address, ip_interface, ip_network
+from dataclasses import replace
+from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
 from typing import Any, TypeVar
 
 from .errors import Invalid
-from .model import IFNAME_MAX, Address, Kind, Network, Port, Publish, Subnet
+from .model import IFNAME_MAX, Address, Interface, Kind, Network, Port, Publish, Subnet
 
 T = TypeVar("T")
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 KNOWN = ("gateways", "internal", "kind", "mtu", "name", "subnets", "tenant")
 MTU_MIN, MTU6_MIN, MTU_MAX = 576, 1280, 65535
 PROTOS = ("tcp", "udp")
+MAPPED = ip_network("::ffff:0:0/96")
 PUBLISH = re.compile(r"(?:(\[[^\]]+\]|[^:\[\]]+):)?(\d+):(\d+)(?:/(\w+))?")
 
 
@@ -34,6 +36,31 @@ def check_ifname(text: str) -> str:
     return text
 
 
+def parse_address(text: object) -> Address:
+    """An address in its one form: no scope id, an IPv4-mapped one (RFC 4291 §2.5.5.2) as IPv4. ValueError.
+
+    Two spellings of one address must be one key, or two containers get it.
+    """
+    if not isinstance(text, str) or not text.isascii():
+        raise ValueError("give it as text, like 10.0.0.1 or fd00::1")
+    return plain_address(ip_address(text))
+
+
+def plain_address(address: Address) -> Address:
+    """The one form of an address. ValueError when it has a scope id."""
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            raise ValueError("an address here has no scope id; leave out the % and what follows")
+        return address.ipv4_mapped or address
+    return address
+
+
+def _parse_interface(text: object) -> Interface:
+    if not isinstance(text, str) or "%" in text:
+        raise ValueError("give an address without a scope id, with its prefix length")
+    return ip_interface(text)
+
+
 def parse_network(spec: Mapping[str, Any]) -> Network:
     """A network from an untrusted mapping; Invalid names every problem at once."""
     problems = [f"unknown field {key!r}; known: {', '.join(KNOWN)}" for key in sorted(map(str, set(spec) - set(KNOWN)))]
@@ -48,7 +75,7 @@ def parse_network(spec: Mapping[str, Any]) -> Network:
     if not isinstance(internal, bool):
         problems.append(f"internal {internal!r}: give true or false")
     subnets: tuple[Subnet, ...] = _parsed(spec.get("subnets", ()), ip_network, "subnet", problems)
-    given: tuple[Address, ...] = _parsed(spec.get("gateways", ()), ip_address, "gateway", problems)
+    given: tuple[Address, ...] = _parsed(spec.get("gateways", ()), parse_address, "gateway", problems)
     problems += _subnet_problems(subnets) or _mtu_problems(spec.get("mtu"), subnets)
     gateways = _gateways(subnets, given, problems)
     if problems:
@@ -81,7 +108,7 @@ def _subnet_problems(subnets: Sequence[Subnet]) -> list[str]:
     for index, one in enumerate(subnets):
         if one.num_addresses < 4:
             problems.append(f"subnet {one} has no room for a gateway and a container; use at most /30 or /126")
-        mapped = isinstance(one, IPv6Network) and one.network_address.ipv4_mapped is not None
+        mapped = one.version == 6 and one.overlaps(MAPPED)
         if mapped or one.is_loopback or one.is_multicast or one.is_link_local or one.network_address.is_unspecified:
             problems.append(f"subnet {one} has a meaning of its own; use a private or a public one")
         for other in subnets[index + 1 :]:
@@ -124,22 +151,28 @@ def parse_publish(text: str) -> Publish:
         raise Invalid(f"publish {text!r}: give [HOST_IP:]HOST_PORT:PORT[/tcp|udp], an IPv6 address in brackets")
     host, outer, inner, proto = match.groups()
     try:
-        host_ip = ip_address(host.strip("[]")) if host else None
+        host_ip = parse_address(host.strip("[]")) if host else None
     except ValueError as error:
         raise Invalid(f"publish {text!r}: {error}") from None
-    if host_ip is not None and host_ip.is_unspecified:
-        host_ip = None
     return check_publish(Publish(host_port=int(outer), port=int(inner), proto=proto or "tcp", host_ip=host_ip))
 
 
 def check_publish(publish: Publish) -> Publish:
-    """A published port with ports of 1-65535 and a protocol there is, or Invalid."""
+    """A published port in its one form (every address of the host is `host_ip` None), or Invalid."""
     if publish.proto not in PROTOS:
-        raise Invalid(f"publish {publish}: protocol {publish.proto!r} is not known; use tcp or udp")
+        raise Invalid(f"publish {str(publish)!r}: protocol {publish.proto!r} is not known; use tcp or udp")
     for port in (publish.host_port, publish.port):
-        if not 1 <= port <= 65535:
-            raise Invalid(f"publish {publish}: port {port} is not in 1-65535")
-    return publish
+        if not isinstance(port, int) or not 1 <= port <= 65535:
+            raise Invalid(f"publish {str(publish)!r}: port {port} is not in 1-65535")
+    if publish.host_ip is None:
+        return publish
+    try:
+        host_ip = plain_address(publish.host_ip)
+    except ValueError as error:
+        raise Invalid(f"publish {str(publish)!r}: {error}") from None
+    if host_ip.is_multicast or (host_ip.version == 6 and host_ip.is_link_local):
+        raise Invalid(f"publish {publish}: {host_ip} leads to more than this host; give one of its own addresses")
+    return replace(publish, host_ip=None if host_ip.is_unspecified else host_ip)
 
 
 def encode_network(network: Network) -> dict[str, Any]:
@@ -179,7 +212,7 @@ def parse_port(plain: Mapping[str, Any]) -> Port:
             network=check_label(plain["network"], "network"),
             netns=plain["netns"],
             mac=plain["mac"],
-            addresses=tuple(ip_interface(address) for address in plain["addresses"]),
+            addresses=tuple(_parse_interface(address) for address in plain["addresses"]),
             publish=tuple(parse_publish(publish) for publish in plain["publish"]),
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:

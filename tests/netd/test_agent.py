@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hawser.netd import model
 from hawser.netd.agent import NetAgent
 from hawser.netd.errors import Conflict, Denied, Exists, Invalid, NetError, NotFound, Unavailable
+from hawser.netd.model import Publish
 from hawser.netd.parse import parse_publish
 from hawser.netd.world import Kernel
 from hawser.store import Store
@@ -74,7 +76,10 @@ async def test_a_fixed_address_is_held_until_it_is_given_back(net: NetAgent) -> 
     assert (await box(net, "b", "10.0.0.5"))[0] == "10.0.0.5/29"
 
 
-@pytest.mark.parametrize("address", ["10.0.0.1", "10.0.0.0", "10.0.0.7", "10.1.0.1", "fd00::1", "x"])
+@pytest.mark.parametrize(
+    "address",
+    ["10.0.0.1", "10.0.0.0", "10.0.0.7", "10.1.0.1", "fd00::1", "x", "fd00::2%x", "fd00::1%x", "::ffff:10.0.0.1"],
+)
 async def test_a_reserved_or_foreign_address_is_refused(net: NetAgent, address: str) -> None:
     with pytest.raises(Invalid):
         await box(net, "a", address)
@@ -106,6 +111,39 @@ async def test_a_host_port_has_one_holder(net: NetAgent, store: Store, first: st
     assert await records(store) == before
     await net.remove_sandbox("a")
     await box(net, "b", publish=second)
+
+
+async def test_two_spellings_of_an_address_are_one(net: NetAgent) -> None:
+    await box(net, "a", "10.0.0.5", "fd00::a")
+    await net.make_sandbox("b")
+    for spelling in ("::ffff:10.0.0.5", "fd00:0::0A"):
+        with pytest.raises(Conflict, match="is held by a"):
+            await box(net, "b", spelling)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "::ffff:0.0.0.0"])
+async def test_a_port_object_on_every_address_is_on_every_address(
+    net: NetAgent, store: Store, kernel: FakeWorld, host: str
+) -> None:
+    """Units bring their published ports as objects, not as text."""
+    await net.make_sandbox("a")
+    publish = Publish(host_port=8080, port=80, host_ip=ip_address(host))
+    await net.attach("a", tenant="t", network="n", publish=[publish])
+    assert {key for key in kernel.things if "8080" in key} == {"rule:any4:tcp . 8080", "rule:any6:tcp . 8080"}
+    with pytest.raises(Conflict, match="a has the port"):
+        await box(net, "b", publish="127.0.0.1:8080:80")
+    assert (await net.plan()) == ()
+
+
+async def test_a_port_object_with_a_scope_id_is_refused(net: NetAgent, store: Store) -> None:
+    await net.make_sandbox("a")
+    before = await records(store)
+    for host in ("::1%1", "fe80::1%x }\nflush ruleset\n#"):
+        with pytest.raises(Invalid, match="no scope id"):
+            await net.attach(
+                "a", tenant="t", network="n", publish=[Publish(host_port=1, port=1, host_ip=IPv6Address(host))]
+            )
+    assert await records(store) == before
 
 
 async def test_a_host_port_is_not_published_twice_by_one_container(net: NetAgent) -> None:

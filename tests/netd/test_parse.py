@@ -49,6 +49,8 @@ def network(**spec: Any) -> Network:
         ({"subnets": ["10.0.0.0/24"], "gateways": ["10.0.0.255"]}, "first or last"),
         ({"subnets": ["10.0.0.0/24"], "gateways": ["10.0.0.1", "10.0.0.2"]}, "give one"),
         ({"gateways": ["fe80::1%eth0"]}, "gateway 'fe80::1%eth0'"),
+        ({"subnets": ["fd00::/64"], "gateways": ["fd00::1%x"]}, "give it as text"),
+        ({"subnets": ["::ffff:10.0.0.0/112"]}, "a meaning of its own"),
     ],
 )
 def test_a_bad_network_is_refused_with_the_reason(spec: dict[str, Any], problem: str) -> None:
@@ -135,6 +137,12 @@ def test_a_broken_port_record_is_invalid(plain: dict[str, Any]) -> None:
         ("300.0.0.1:80:80", "300.0.0.1"),
         ("-1:80", "give"),
         ("", "give"),
+        ("[fe80::1%x]:80:80", "no scope id"),
+        ("[::1%1]:8085:80", "no scope id"),
+        ("[fe80::1%x }\nflush ruleset\n#]:80:80", "no scope id"),
+        ("[fe80::1]:80:80", "leads to more than this host"),
+        ("[ff02::1]:80:80", "leads to more than this host"),
+        ("224.0.0.1:80:80", "leads to more than this host"),
     ],
 )
 def test_a_bad_published_port_is_refused(text: str, problem: str) -> None:
@@ -143,8 +151,35 @@ def test_a_bad_published_port_is_refused(text: str, problem: str) -> None:
     assert problem in str(caught.value)
 
 
-def test_every_address_of_the_host_may_be_written_out() -> None:
-    assert parse.parse_publish("0.0.0.0:80:81") == parse.parse_publish("80:81/tcp")
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "::ffff:0.0.0.0", "0:0::0"])
+def test_every_address_of_the_host_may_be_written_out(host: str) -> None:
+    every = parse.parse_publish("80:81/tcp")
+    assert parse.parse_publish(f"[{host}]:80:81") == every
+    assert parse.check_publish(Publish(host_port=80, port=81, host_ip=ip_address(host))) == every
+
+
+def test_an_address_has_one_form() -> None:
+    assert str(parse.parse_address("::ffff:10.0.0.5")) == "10.0.0.5"
+    assert parse.parse_publish("[::ffff:127.0.0.1]:80:80") == parse.parse_publish("127.0.0.1:80:80")
+    assert network(subnets=["10.0.0.0/24"], gateways=["::ffff:10.0.0.9"]).gateways == (ip_address("10.0.0.9"),)
+    for text in ("fd00::2%x", "::ffff:10.0.0.5%1", "fd00::2%x }\nflush ruleset", 7, None):
+        with pytest.raises(ValueError, match=r"no scope id|give it as text"):
+            parse.parse_address(text)
+
+
+def test_a_port_record_with_a_scope_id_is_invalid() -> None:
+    plain = {
+        "sandbox": "a",
+        "ifname": "eth0",
+        "tenant": "t",
+        "network": "n",
+        "netns": "/run/x",
+        "mac": "02:00:00:00:00:01",
+        "addresses": ["fd00::2%x/64"],
+        "publish": [],
+    }
+    with pytest.raises(Invalid, match="without a scope id"):
+        parse.parse_port(plain)
 
 
 @pytest.mark.parametrize("name", ["", "a" * 16, "a/b", "a b", "..", "lo", "a:b", "ä" * 8, "a%d"])
