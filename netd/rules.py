@@ -12,9 +12,11 @@ forward hook.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from .errors import NetError
 from .model import Network, Port
 
 CHAINS = """
@@ -72,6 +74,7 @@ CHAINS = """
 VERSION = hashlib.sha256(CHAINS.encode()).hexdigest()[:12]
 PUBLISHED = ("any4", "any6", "one4", "one6")
 Element = tuple[str, str, str | None]
+WORD = re.compile(r"[0-9A-Za-z_.:/-]+( \. [0-9A-Za-z_.:/-]+)*")
 
 
 def table(instance: str) -> str:
@@ -94,16 +97,26 @@ def delete(instance: str) -> str:
 
 
 def add(instance: str, elements: Iterable[Element]) -> str:
-    """Commands that add elements."""
+    """Commands that add elements. NetError when one is made of more than names, numbers and addresses."""
     return "".join(
         f"add element inet {table(instance)} {name} {{ {element}{f' : {value}' if value else ''} }}\n"
-        for name, element, value in elements
+        for name, element, value in map(_plain, elements)
     )
 
 
 def remove(instance: str, elements: Iterable[Element]) -> str:
-    """Commands that delete elements."""
-    return "".join(f"delete element inet {table(instance)} {name} {{ {element} }}\n" for name, element, _ in elements)
+    """Commands that delete elements. NetError as in `add`."""
+    return "".join(
+        f"delete element inet {table(instance)} {name} {{ {element} }}\n" for name, element, _ in map(_plain, elements)
+    )
+
+
+def _plain(element: Element) -> Element:
+    """The last guard before a text becomes commands to the kernel; what is asked for was parsed long before."""
+    for text in element:
+        if text is not None and not WORD.fullmatch(text):
+            raise NetError(f"nftables element {element!r} holds more than names, numbers and addresses; not done")
+    return element
 
 
 def of_network(network: Network, bridge: str) -> Iterator[Element]:
@@ -158,6 +171,8 @@ def _text(value: Any) -> str:
         return " . ".join(_text(part) for part in value["concat"])
     if isinstance(value, dict) and "prefix" in value:
         return f"{value['prefix']['addr']}/{value['prefix']['len']}"
+    if isinstance(value, dict) and "range" in value:
+        return "-".join(_text(end) for end in value["range"])
     if isinstance(value, dict) and "elem" in value:
         return _text(value["elem"]["val"])
     return str(value)
