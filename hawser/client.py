@@ -88,7 +88,8 @@ class Client:
             for line in stream:
                 document = json.loads(line)
                 if isinstance(document, dict) and "error" in document:
-                    raise Fault(document["error"]["message"], document["error"]["kind"])
+                    error = document["error"]
+                    raise Fault(error["message"], error["kind"], error.get("code"))
                 yield document
 
     def _head(self, method: str, path: str, query: dict[str, object], length: int | None) -> bytes:

@@ -59,6 +59,7 @@ async def stream(request: web.Request, documents: AsyncGenerator[object, None]) 
         kind = kind_of(error)
         if kind is None:
             raise
-        await response.write(json.dumps({"error": {"kind": kind, "message": str(error)}}).encode() + b"\n")
+        fault = {"kind": kind, "message": str(error), "code": getattr(error, "exit_code", None)}
+        await response.write(json.dumps({"error": fault}).encode() + b"\n")
     await response.write_eof()
     return response

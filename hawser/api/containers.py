@@ -5,6 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ..workloads import view
 from ..workloads.model import ExecRequest, Interface, KillRequest, RunRequest, StopRequest
 from .common import body, flag, node_of, number, stream
 
@@ -21,6 +22,12 @@ async def listing(request: web.Request) -> web.Response:
 async def run(request: web.Request) -> web.Response:
     wanted = await body(request, RunRequest)
     return web.json_response({"id": await node_of(request).verbs.run(wanted)})
+
+
+@routes.post("/v1/containers/attached")
+async def attached(request: web.Request) -> web.StreamResponse:
+    wanted = await body(request, RunRequest)
+    return await stream(request, node_of(request).verbs.attached(wanted))
 
 
 @routes.get(ONE)
@@ -73,7 +80,7 @@ async def logs(request: web.Request) -> web.StreamResponse:
 
     async def documents() -> AsyncGenerator[dict[str, Any], None]:
         async for line in lines:
-            yield {"time": line.time, "stream": line.stream, "text": line.text}
+            yield view.line(line)
 
     return await stream(request, documents())
 

@@ -25,7 +25,7 @@ from . import containers, images, kv, networks, services, system, units
 from .common import NODE
 
 log = logging.getLogger("hawser.api")
-WAITING = (containers.wait, containers.execute)
+WAITING = (containers.attached, containers.wait, containers.execute)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BODY_LIMIT = 16 << 20
 

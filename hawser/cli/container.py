@@ -1,6 +1,8 @@
 """`hawser run` and what one does with containers afterwards."""
 
+import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -10,7 +12,8 @@ from ..faults import Fault
 from ..table import PS_COLUMNS, ps_rows
 from .common import as_json, client, listing, pairs, show_json, tenant_option
 
-PASS_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+# options end at the image or container; what follows is the program's
+PASS_ON = {"allow_interspersed_args": False}
 
 
 def _path(container: str, verb: str = "") -> str:
@@ -40,17 +43,37 @@ def _path(container: str, verb: str = "") -> str:
 def run(detach: bool, remove: bool, env: tuple[str, ...], label: tuple[str, ...], **options: Any) -> int:
     """Create and start a container of IMAGE that runs ARGV."""
     body = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
-    body |= {"env": pairs(env, "--env"), "labels": pairs(label, "--label"), "remove": remove and detach}
-    node = client()
-    container = node.post("/v1/containers", {key: value for key, value in body.items() if value is not None})
-    if detach:
-        click.echo(container["id"])
-        return 0
-    follow_logs(container["id"])
-    code = int(node.post(_path(container["id"], "wait"))["code"])
-    if remove:
-        node.delete(_path(container["id"]))
-    return code
+    body |= {"env": pairs(env, "--env"), "labels": pairs(label, "--label"), "remove": remove}
+    body = {key: value for key, value in body.items() if value is not None}
+    if not detach:
+        return _attached(body)
+    click.echo(client().post("/v1/containers", body)["id"])
+    return 0
+
+
+def _attached(body: dict[str, Any]) -> int:
+    """Run, print what the container prints, pass signals on to it (the second one stops it), return its exit code."""
+    node, container, code, signals = client(), "", 1, 0
+
+    def pass_on(number: int, frame: object) -> None:
+        nonlocal signals
+        if not container:
+            raise KeyboardInterrupt
+        signals += 1
+        with suppress(Fault):
+            if signals == 1:
+                node.post(_path(container, "kill"), {"signal": str(number)})
+            else:
+                node.post(_path(container, "stop"), {"timeout": 0})
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, pass_on)
+    for document in node.lines("POST", "/v1/containers/attached", body):
+        container = document.get("id", container)
+        code = document.get("code", code)
+        if "text" in document:
+            print(document["text"], file=sys.stderr if document["stream"] == "stderr" else sys.stdout, flush=True)
+    return int(code)
 
 
 def follow_logs(container: str, follow: bool = True, tail: int | None = None, times: bool = False) -> None:

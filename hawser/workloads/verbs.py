@@ -1,6 +1,6 @@
 """What people do with containers, as they ask for it over the API: by name, in one call each."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from ipaddress import IPv4Interface, IPv6Interface
 from signal import Signals
 from typing import Any
@@ -26,20 +26,27 @@ class Verbs:
 
     async def run(self, wanted: RunRequest) -> str:
         """Create and start a container; its id. A container that cannot start leaves nothing."""
-        spec = _spec(wanted)
-        publish = [parse_publish(text) for text in wanted.publish]
-        if wanted.network == "none" and (wanted.addresses or publish):
-            raise Fault("addresses and published ports need a network; leave out --net none", "usage")
-        wiring = None
-        if wanted.network != "none":
-            wiring = Wiring(tenant=wanted.tenant, network=wanted.network, addresses=wanted.addresses, publish=publish)
+        spec, wiring = _spec(wanted), _wiring(wanted)
+        await self._begin(spec, wiring)
+        return spec.id
+
+    async def attached(self, wanted: RunRequest) -> AsyncGenerator[dict[str, Any], None]:
+        """As `run`, then its output as it comes, then its exit code; it is kept until that was told."""
+        spec, wiring = _spec(wanted), _wiring(wanted)
+        async with self._containers.hold(spec.id):
+            await self._begin(spec, wiring)
+            yield {"id": spec.id}
+            async for line in self._runtime.logs(spec.id, follow=True):
+                yield view.line(line)
+            yield {"code": (await self._runtime.wait(spec.id)).code}
+
+    async def _begin(self, spec: ContainerSpec, wiring: Wiring | None) -> None:
         await self._containers.make(spec, wiring)
         try:
             await self._runtime.start(spec.id)
         except BaseException:
             await self._containers.remove(spec.id, force=True)
             raise
-        return spec.id
 
     async def start(self, container: str) -> None:
         """Start a container that is not running."""
@@ -115,6 +122,15 @@ class Verbs:
     def _free_ifname(self, container: str) -> str:
         taken = {attachment.ifname for attachment in self._net.attachments(container)}
         return next(name for index in range(len(taken) + 1) if (name := f"eth{index}") not in taken)
+
+
+def _wiring(wanted: RunRequest) -> Wiring | None:
+    publish = [parse_publish(text) for text in wanted.publish]
+    if wanted.network != "none":
+        return Wiring(tenant=wanted.tenant, network=wanted.network, addresses=wanted.addresses, publish=publish)
+    if wanted.addresses or publish:
+        raise Fault("addresses and published ports need a network; leave out --net none", "usage")
+    return None
 
 
 def _spec(wanted: RunRequest) -> ContainerSpec:

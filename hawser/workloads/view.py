@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hawser.netd.agent import Attachment
-from hawser.runtime.model import ContainerInfo
+from hawser.runtime.model import ContainerInfo, LogLine
 
 
 def row(info: ContainerInfo, attachments: Sequence[Attachment]) -> dict[str, Any]:
@@ -59,6 +59,11 @@ def port(attachment: Attachment, name: str) -> dict[str, Any]:
         "gateways": [str(gateway) for gateway in attachment.gateways],
         "publish": [str(publish) for publish in attachment.publish],
     }
+
+
+def line(entry: LogLine) -> dict[str, Any]:
+    """One line of output."""
+    return {"time": entry.time, "stream": entry.stream, "text": entry.text}
 
 
 def resolv_conf(attachment: Attachment, domain: str) -> str:

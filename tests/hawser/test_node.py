@@ -47,6 +47,45 @@ def test_run_prints_what_the_program_prints_and_ends_as_it_ends(clean: NodeProce
     assert clean.hawser("ps", "-a", "-q").out.strip() == ""
 
 
+def attached(node: NodeProcess, script: str, *options: str) -> "subprocess.Popen[str]":
+    """`hawser run` of a shell script that says when it is ready."""
+    command = [HAWSER, "run", "--rm", *options, "busybox", "/bin/sh", "-c", script]
+    environment = os.environ | {"HAWSER_SOCKET": str(node.socket)}
+    run = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    assert run.stdout.readline() == "ready\n"
+    return run
+
+
+def test_run_passes_a_signal_on(clean: NodeProcess) -> None:
+    with attached(clean, "trap 'exit 5' INT; echo ready; while :; do sleep 0.05; done") as run:
+        run.send_signal(signal.SIGINT)
+        assert run.wait(10) == 5
+    assert clean.hawser("ps", "-a", "-q").out.strip() == ""
+
+
+def test_a_second_signal_stops_what_ignores_the_first(clean: NodeProcess) -> None:
+    with attached(clean, "trap '' INT; echo ready; while :; do sleep 0.05; done", "--name", "c") as run:
+        # two signals of one number may count as one, so they are sent until the container has ended
+        until(lambda: pid_of(clean, "c") == 0 or run.send_signal(signal.SIGINT), timeout=10, what="its end")
+        assert run.wait(10) == 137
+
+
+def test_a_run_whose_caller_is_killed_goes_when_it_ends(clean: NodeProcess) -> None:
+    with attached(clean, "echo ready; sleep 1000000", "--name", "c") as run:
+        run.kill()
+    assert clean.client.get("/v1/containers/c")["state"] == "running"
+    clean.hawser("kill", "c")
+    until(lambda: clean.hawser("ps", "-a", "-q").out.strip() == "", what="the container gone")
+
+
+def test_a_misspelt_option_is_no_argument(node: NodeProcess) -> None:
+    for arguments in (("run", "--memroy", "64M", "busybox", "/bin/true"), ("exec", "--usr", "0", "c", "/bin/true")):
+        outcome = node.hawser(*arguments)
+        assert outcome.code == 2
+        assert "No such option" in outcome.err
+
+
 def test_a_container_lives_through_its_verbs(clean: NodeProcess) -> None:
     assert clean.hawser("run", "-d", "--name", "c", "-e", "A=b", "busybox", *SLEEP).code == 0
     row = json.loads(clean.hawser("ps", "--json").out)[0]
