@@ -1,62 +1,40 @@
-"""An engine: requests become drafts, drafts become durable in groups, and only then are they answered and seen.
+"""An engine: the store's contract over a keyspace in memory, changed by groups of requests (groups.py) as they become
+durable, and a feed of what changed (feed.py).
 
-Everything here runs on the event loop's thread. One group at a time is made durable, and it was drafted over what is
-committed; requests that come meanwhile form the next group. So a group that fails takes nothing else with it. How a
-group is made durable is the subclass's (`persist`): at once in memory, by a writer thread on disk. Leases live on the
-loop's clock; an ended lease is one more request of the next group.
+How a group is made durable is the subclass's (`persist`): at once in memory, by a writer thread on disk. Leases live on
+the loop's clock (lessor.py); an ended lease is one more request of the next group.
 """
 
-import asyncio
 import secrets
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
 
 from .draft import Draft
-from .errors import Compacted, Invalid, StoreError, Unavailable
+from .errors import Compacted, Invalid
 from .feed import Feed, Watcher
+from .groups import Groups, Request
 from .keyspace import FIRST_REVISION, Keyspace, bounds, check_key
 from .kv import Compare, DeleteOp, KeyValue, Lease, Op, PutOp, RangeOp, RangeResult, TxnResult, WatchBatch
-from .leases import Leases
+from .lessor import Lessor
 
 RING = 10_000
-GROUP = 1024
 MAX_TTL = 9_000_000_000
-
-
-@dataclass(slots=True)
-class Request:
-    """One change that somebody may wait for; `act` runs it on a draft."""
-
-    act: Callable[[Draft], Any]
-    done: "asyncio.Future[Any] | None"
-    result: Any = None
-    error: StoreError | None = None
 
 
 class Engine:
     """The `Store` contract over `persist`; one event loop, opened and closed on it."""
 
     def __init__(self, keys: Keyspace, ttls: Mapping[int, float], *, ring: int = RING) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._keys = keys
-        self._waiting: deque[Request] = deque()
-        self._flying = False
-        self._closed = False
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._feed = Feed(keys.revision, ring)
-        self._leases = Leases(ttls, self._loop.time())
-        self._timer: asyncio.TimerHandle | None = None
+        self.keys = keys
         for lease in ttls:
             keys.leases.setdefault(lease, set())
-        self._arm()
+        self._feed = Feed(keys.revision, ring)
+        self.groups = Groups(keys, self.persist, self._merged)
+        self.lessor = Lessor(ttls, lambda lease: self.groups.post(lambda draft: draft.end(lease)))
 
     def persist(self, draft: Draft, requests: list[Request]) -> None:
-        """Make the draft durable, then call `settle` on the loop; the subclass's part."""
-        self.settle(draft, requests, None)
+        """Make the draft durable, then call `groups.settle` on the loop; the subclass's part."""
+        self.groups.settle(draft, requests, None)
 
     def kept_from(self) -> int:
         """The first revision a watch may begin at; the subclass's part when it keeps a log."""
@@ -67,17 +45,17 @@ class Engine:
         raise compacted(first)
 
     async def range(self, key: str, *, end: str | None = None, prefix: bool = False, limit: int = 0) -> RangeResult:
-        self._open()
-        return self._keys.select(RangeOp(key, end, prefix, limit))
+        self.groups.check()
+        return self.keys.select(RangeOp(key, end, prefix, limit))
 
     async def get(self, key: str) -> KeyValue | None:
-        self._open()
+        self.groups.check()
         check_key(key)
-        return self._keys.items.get(key)
+        return self.keys.items.get(key)
 
     async def put(self, key: str, value: bytes, *, lease: int = 0) -> int:
         op = PutOp(key, value, lease)
-        revision: int = await self._submit(lambda draft: draft.put(op))
+        revision: int = await self.groups.submit(lambda draft: draft.put(op))
         return revision
 
     async def delete(self, key: str, *, end: str | None = None, prefix: bool = False) -> int:
@@ -87,14 +65,14 @@ class Engine:
         return count
 
     async def txn(self, compares: Sequence[Compare], then: Sequence[Op], otherwise: Sequence[Op] = ()) -> TxnResult:
-        result: TxnResult = await self._submit(lambda draft: draft.txn(compares, then, otherwise))
+        result: TxnResult = await self.groups.submit(lambda draft: draft.txn(compares, then, otherwise))
         return result
 
     @asynccontextmanager
     async def watch(
         self, key: str, *, prefix: bool = False, from_revision: int | None = None
     ) -> AsyncIterator[AsyncIterator[WatchBatch]]:
-        self._open()
+        self.groups.check()
         low, high = bounds(key, None, prefix)
         first = self._feed.last + 1 if from_revision is None else from_revision
         if first < FIRST_REVISION:
@@ -114,95 +92,25 @@ class Engine:
             raise Invalid(f"a lease of {ttl} s makes no sense; give a ttl above 0 and at most {MAX_TTL}")
         # never used before, so that nobody renews somebody else's; below 2^53 for JSON's sake
         lease = secrets.randbelow(2**53 - 1) + 1
-        await self._submit(lambda draft: draft.grant(lease, ttl))
+        await self.groups.submit(lambda draft: draft.grant(lease, ttl))
         return Lease(id=lease, ttl=ttl)
 
     async def lease_keepalive(self, lease: int) -> Lease:
-        self._open()
-        return Lease(id=lease, ttl=self._leases.renew(lease, self._loop.time()))
+        self.groups.check()
+        return Lease(id=lease, ttl=self.lessor.renew(lease))
 
     async def lease_revoke(self, lease: int) -> None:
-        await self._submit(lambda draft: draft.end(lease))
+        await self.groups.submit(lambda draft: draft.end(lease))
 
     async def close(self) -> None:
-        self._closed = True
-        if self._timer:
-            self._timer.cancel()
-        await self._idle.wait()
+        self.lessor.stop()
+        await self.groups.close()
+        self.lessor.stop()  # what was still accepted may have granted one
         self._feed.end()
 
-    def settle(self, draft: Draft, requests: list[Request], failure: StoreError | None) -> None:
-        """The group is durable (or failed as a whole): merge, tell the watchers, answer, take the next."""
-        if failure is None:
-            draft.merge()
-            self._settle_leases(draft)
-            self._feed.tell(draft.batches)
-        for request in requests:
-            if request.done is not None and not request.done.done():
-                error = failure or request.error
-                if error:
-                    request.done.set_exception(error)
-                else:
-                    request.done.set_result(request.result)
-        if self._waiting:
-            self._loop.call_soon(self._depart)
-        else:
-            self._flying = False
-            self._idle.set()
-
-    def _settle_leases(self, draft: Draft) -> None:
-        now = self._loop.time()
-        for lease, ttl in draft.granted.items():
-            self._leases.begin(lease, ttl, now)
-        for lease in draft.ended:
-            self._leases.end(lease)
-        if draft.granted:
-            self._arm()
-
-    def _open(self) -> None:
-        if self._closed:
-            raise Unavailable("the store is closed")
-
-    async def _submit(self, act: Callable[[Draft], Any]) -> Any:
-        self._open()
-        done = self._loop.create_future()
-        self._enqueue(Request(act, done))
-        return await done
-
-    def _enqueue(self, request: Request) -> None:
-        self._waiting.append(request)
-        if not self._flying:
-            self._flying = True
-            self._idle.clear()
-            self._loop.call_soon(self._depart)
-
-    def _depart(self) -> None:
-        """Evaluate everything that waits as one draft and hand it to `persist`."""
-        requests = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
-        draft = Draft(self._keys)
-        failure: StoreError | None = None
-        for request in requests:
-            try:
-                request.result = request.act(draft)
-            except StoreError as error:
-                request.error = error
-            except Exception as error:  # a defect of ours: half a request may be in the draft, so all of it goes
-                failure = StoreError(f"store: {error!r}; nothing of this group was kept; please report this")
-        if failure or draft.empty:
-            self.settle(draft, requests, failure)
-        else:
-            self.persist(draft, requests)
-
-    def _arm(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-        deadline = self._leases.deadline()
-        self._timer = None if deadline is None or self._closed else self._loop.call_at(deadline, self._expire)
-
-    def _expire(self) -> None:
-        for lease in self._leases.due(self._loop.time()):
-            self._enqueue(Request(lambda draft, lease=lease: draft.end(lease), None))  # type: ignore[misc]
-        self._arm()
+    def _merged(self, draft: Draft) -> None:
+        self.lessor.follow(draft)
+        self._feed.tell(draft.batches)
 
 
 def compacted(revision: int) -> Compacted:

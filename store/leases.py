@@ -36,6 +36,11 @@ class Leases:
         self._until[lease] = now + self._ttls[lease]
         return self._ttls[lease]
 
+    def restart(self, now: float) -> None:
+        """Begin every living lease's time anew."""
+        for lease, ttl in self._ttls.items():
+            self._until[lease] = now + ttl
+
     def end(self, lease: int) -> None:
         """A lease is gone, its keys with it."""
         self._ttls.pop(lease, None)
@@ -60,3 +65,6 @@ class Leases:
 
     def __contains__(self, lease: int) -> bool:
         return lease in self._ttls
+
+    def __len__(self) -> int:
+        return len(self._ttls)

@@ -15,8 +15,9 @@ from io import FileIO
 from pathlib import Path
 
 from ..draft import Draft
-from ..engine import RING, Engine, Request, compacted
+from ..engine import RING, Engine, compacted
 from ..errors import Conflict, StoreError, Unavailable
+from ..groups import Request
 from ..keyspace import Keyspace
 from ..kv import WatchBatch
 from . import log
@@ -30,6 +31,7 @@ class SqliteStore(Engine):
 
     def __init__(self, lock: FileIO, rows: log.Log, keys: Keyspace, ttls: dict[int, float], ring: int) -> None:
         super().__init__(keys, ttls, ring=ring)
+        self._loop = asyncio.get_running_loop()
         self._lock, self._log = lock, rows
         self._kept_from = rows.compacted + 1
         self._jobs: queue.SimpleQueue[tuple[Draft, list[Request]] | None] = queue.SimpleQueue()
@@ -79,7 +81,7 @@ class SqliteStore(Engine):
 
     def _written(self, draft: Draft, requests: list[Request], failure: StoreError | None, compacted: int) -> None:
         self._kept_from = compacted + 1
-        self.settle(draft, requests, failure)
+        self.groups.settle(draft, requests, failure)
 
 
 def _load(directory: Path, keep: int) -> tuple[FileIO, log.Log, Keyspace, dict[int, float]]:

@@ -7,7 +7,8 @@ import pytest
 
 from hawser.store import NotFound, PutOp, StoreError, Unavailable
 from hawser.store.draft import Draft
-from hawser.store.engine import Engine, Request
+from hawser.store.engine import Engine
+from hawser.store.groups import Request
 from hawser.store.keyspace import Keyspace
 from tests.wait import auntil
 
@@ -28,7 +29,7 @@ class Held(Engine):
         """Wait for the next group and end it; how many requests it had."""
         await auntil(lambda: self.flying)
         draft, requests = self.flying.pop()
-        self.settle(draft, requests, failure)
+        self.groups.settle(draft, requests, failure)
         return len(requests)
 
 
@@ -72,7 +73,7 @@ async def test_a_defect_fails_its_group_and_not_the_store() -> None:
         raise ZeroDivisionError
 
     async with asyncio.TaskGroup() as tasks:
-        outcomes = [tasks.create_task(_outcome(call)) for call in (store._submit(defect), store.put("a", b""))]
+        outcomes = [tasks.create_task(_outcome(call)) for call in (store.groups.submit(defect), store.put("a", b""))]
     assert all("nothing of this group was kept" in task.result() for task in outcomes)
     async with asyncio.TaskGroup() as tasks:
         after = tasks.create_task(store.put("b", b""))
