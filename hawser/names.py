@@ -13,7 +13,7 @@ from hawser.mesh.drivers.dns_server import DnsServer, Listener
 from hawser.mesh.model import Instance
 from hawser.netd import model
 from hawser.netd.agent import NetAgent
-from hawser.store import Store
+from hawser.store import Compacted, Store
 from hawser.store.loop import reconcile_loop
 
 from .workloads.containers import Containers
@@ -66,9 +66,14 @@ class Names:
         return list(self._failures)
 
     async def _watch(self) -> None:
-        async with self._store.watch(model.NETWORKS, prefix=True) as batches:
-            async for _ in batches:
-                self._wake.set()
+        while True:
+            try:
+                async with self._store.watch(model.NETWORKS, prefix=True) as batches:
+                    self._wake.set()
+                    async for _ in batches:
+                        self._wake.set()
+            except Compacted:
+                continue
 
     async def _once(self) -> float | None:
         listeners = [

@@ -13,6 +13,7 @@ from ..faults import Fault
 from .common import body, flag, node_of, number, stream
 
 routes = web.RouteTableDef()
+OWN = "/hawser/"
 
 
 class Put(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,6 +44,12 @@ def _key(request: web.Request) -> str:
     return key
 
 
+def _not_ours(key: str, prefix: bool = False) -> None:
+    """Refuse a change of what the node keeps for itself: its parts watch it and would act on it."""
+    if key.startswith(OWN) or (prefix and OWN.startswith(key)):
+        raise Fault(f"keys below {OWN} are the node's own; use its commands, or another prefix", "denied")
+
+
 @routes.get("/v1/kv")
 async def get(request: web.Request) -> web.Response:
     found = await node_of(request).store.range(_key(request), prefix=flag(request, "prefix"))
@@ -54,6 +61,7 @@ async def put(request: web.Request) -> web.Response:
     wanted = await body(request, Put)
     if not wanted.key:
         raise Fault("an empty key names nothing; give a key", "usage")
+    _not_ours(wanted.key)
     try:
         value = base64.b64decode(wanted.value, validate=True)
     except ValueError as error:
@@ -63,7 +71,9 @@ async def put(request: web.Request) -> web.Response:
 
 @routes.delete("/v1/kv")
 async def delete(request: web.Request) -> web.Response:
-    deleted = await node_of(request).store.delete(_key(request), prefix=flag(request, "prefix"))
+    key, prefix = _key(request), flag(request, "prefix")
+    _not_ours(key, prefix)
+    deleted = await node_of(request).store.delete(key, prefix=prefix)
     return web.json_response({"deleted": deleted})
 
 

@@ -78,8 +78,13 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     try:
         result = hawser.main(list(arguments), prog_name="hawser", standalone_mode=False)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "hawser"
+        what = error.format_message().rstrip(".")
+        print(f"hawser: {what[:1].lower()}{what[1:]}; see: {command} --help", file=sys.stderr)
+        return EXIT["usage"]
     except click.ClickException as error:
-        error.show()
+        print(f"hawser: {error.format_message()}", file=sys.stderr)
         return EXIT["usage"]
     except (click.Abort, KeyboardInterrupt):
         return 130

@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from ..faults import Fault
 from .common import as_json, client, show_json
 
 
@@ -15,6 +16,12 @@ def kv() -> None:
 
 def _text(value: str) -> str:
     return base64.b64decode(value).decode(errors="replace")
+
+
+def _missing(key: str) -> int:
+    fault = Fault(f"no key {key}; see: hawser kv get --prefix --keys-only ''", "not-found")
+    click.echo(f"hawser: {fault}", err=True)
+    return fault.exit_code
 
 
 @kv.command()
@@ -33,7 +40,7 @@ def get(key: str, prefix: bool, keys_only: bool, json_: bool) -> int:
             click.echo(entry["key"])
         if not keys_only:
             click.echo(_text(entry["value"]))
-    return 0 if answer["kvs"] or prefix else 3
+    return 0 if answer["kvs"] or prefix else _missing(key)
 
 
 @kv.command()
@@ -54,7 +61,7 @@ def delete(key: str, prefix: bool) -> int:
     """Delete KEY and print how many keys went."""
     deleted = client().delete("/v1/kv", key=key, prefix=int(prefix))["deleted"]
     click.echo(deleted)
-    return 0 if deleted or prefix else 3
+    return 0 if deleted or prefix else _missing(key)
 
 
 @kv.command()

@@ -1,8 +1,10 @@
 """The command line by itself: help, completion, one line and an exit code for each mistake."""
 
+import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -90,7 +92,9 @@ def test_a_mistake_is_a_usage_error(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["hawser", *arguments])
     assert main() == 2
-    assert "Error:" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("hawser: ")
+    assert line.endswith(" --help")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -106,12 +110,31 @@ def test_completion_offers_nouns_and_verbs() -> None:
     assert "plain,create" in answer.stdout
 
 
-def test_an_unexpected_error_is_one_line_and_a_traceback_only_with_debug(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def strange(rundir: Path) -> Iterator[Path]:
+    """A socket where something answers that is no node."""
+    with socket.create_server(str(rundir / "s"), family=socket.AF_UNIX) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n[1]")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield rundir / "s"
+        thread.join()
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_defect_is_one_line_and_has_a_traceback_only_with_debug(
+    debug: bool, strange: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("HAWSER_SOCKET", "x" * 200)
-    assert run(["net", "ls"]) == 5 or "unexpected" in capsys.readouterr().err
-    assert "Traceback" not in capsys.readouterr().err
+    assert run(["--socket", str(strange), *(["--debug"] if debug else []), "net", "ls"]) == 1
+    err = capsys.readouterr().err
+    assert err.splitlines()[-1].startswith("hawser: unexpected TypeError")
+    assert ("Traceback" in err) is debug
 
 
 def test_the_systemd_unit_runs_this_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,7 +83,7 @@ def test_a_misspelt_option_is_no_argument(node: NodeProcess) -> None:
     for arguments in (("run", "--memroy", "64M", "busybox", "/bin/true"), ("exec", "--usr", "0", "c", "/bin/true")):
         outcome = node.hawser(*arguments)
         assert outcome.code == 2
-        assert "No such option" in outcome.err
+        assert "no such option" in outcome.err.lower()
 
 
 def test_a_container_lives_through_its_verbs(clean: NodeProcess) -> None:
@@ -168,6 +168,9 @@ def test_a_port_that_a_process_of_the_host_has_is_refused(clean: NodeProcess) ->
         (("kill", "-s", "NOPE", "nothing"), 3, "nothing"),
         (("image", "rm", "nothing"), 3, "nothing"),
         (("kv", "lease", "revoke", "99"), 3, "lease"),
+        (("kv", "get", "/nothing"), 3, "/nothing"),
+        (("kv", "put", "/hawser/netd/x", "y"), 6, "/hawser/"),
+        (("kv", "del", "--prefix", "/"), 6, "/hawser/"),
         (("unit", "start", "nothing.service"), 3, "nothing.service"),
         (("unit", "cat", "nothing.service"), 3, "nothing.service"),
         (("svc", "show", "nothing"), 3, "nothing"),
