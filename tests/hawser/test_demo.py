@@ -7,27 +7,56 @@ from pathlib import Path
 import pytest
 
 from hawser.demo.report import Report
-from hawser.netd.drivers.netlink import Netlink
-from tests.hawser.conftest import HAWSER
+from tests.hawser.conftest import HAWSER, NodeProcess
 
 pytestmark = pytest.mark.root
 
 
-def links() -> set[str]:
-    with Netlink() as kernel:
-        return {link.name for link in kernel.links()}
+def output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def test_every_claim_holds_and_nothing_is_left() -> None:
-    before = links(), set(Path("/tmp").glob("hawser-demo-*"))
-    answer = subprocess.run([HAWSER, "demo", "--json"], capture_output=True, text=True, timeout=100, check=False)
-    assert answer.returncode == 0, answer.stdout + answer.stderr
+def machine() -> dict[str, object]:
+    """What the demo must leave alone: links, addresses, routes, rules, mounts, switches, files."""
+    conf = (
+        "ipv4/ip_forward",
+        "ipv6/conf/all/forwarding",
+        "ipv4/conf/all/route_localnet",
+        "ipv4/ip_unprivileged_port_start",
+    )
+    return {
+        "links": output("ip", "link"),
+        "addresses": output("ip", "-o", "-4", "address"),
+        "routes": output("ip", "route", "show", "table", "all"),
+        "rules": output("nft", "list", "ruleset"),
+        "mounts": Path("/proc/self/mountinfo").read_text(),
+        "switches": [Path("/proc/sys/net", name).read_text() for name in conf],
+        "files": sorted(Path("/tmp").glob("hawser-demo-*")),
+    }
+
+
+def test_every_claim_holds_and_nothing_of_the_machine_is_touched(node: NodeProcess) -> None:
+    output(
+        "nft", "add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }"
+    )
+    output("ip", "link", "add", "docker0", "type", "bridge")
+    try:
+        body = {"image": "busybox", "name": "other", "argv": ["/bin/sleep", "1000000"]}
+        node.client.post("/v1/containers", body)
+        pid, before = node.client.get("/v1/containers/other")["pid"], machine()
+        answer = subprocess.run([HAWSER, "demo", "--json"], capture_output=True, text=True, timeout=100, check=False)
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+        assert machine() == before
+        assert node.client.get("/v1/containers/other")["pid"] == pid
+        assert node.client.get("/v1/plan") == []
+    finally:
+        output("ip", "link", "delete", "docker0")
+        output("nft", "delete table ip filter")
     document = json.loads(answer.stdout)
     assert document["ok"]
-    assert len(document["claims"]) >= 25
+    assert len(document["claims"]) >= 30
     assert all(claim["held"] for claim in document["claims"])
     assert document["seconds"] < 30
-    assert (links(), set(Path("/tmp").glob("hawser-demo-*"))) == before
 
 
 def test_a_claim_that_does_not_hold_fails_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
