@@ -4,7 +4,8 @@ A child of the zygote, in a session of its own, it outlives zygote and node. It 
 directory for all its life, so a free lock says that nobody looks after the container. It starts the program
 (launch.py), makes its cgroups meanwhile, copies its output into the log, reaps it, writes how it ended, removes the
 cgroups, ends.
-The record of the end is written into blocks reserved at the start: a full disk cannot lose it.
+What it records (which processes it is, how they ended) is written into blocks reserved before the start: a full disk
+refuses a start, and cannot lose a record.
 """
 
 import _socket
@@ -96,6 +97,12 @@ def main(config: Config, spare: Spare, reply: int, inherited: tuple[int, ...]) -
     for fd in inherited:
         os.close(fd)
     sys_.prctl(sys_.PR_SET_CHILD_SUBREAPER, 1, "subreaper")
+    try:
+        _reserve("state.new")
+        _reserve("exit.new")
+    except OSError as error:
+        spare.dismiss()
+        return _refuse(answer, error, "record")
     if config["host"]:
         spare.dismiss()
         spare = Spare(0)
@@ -108,11 +115,10 @@ def main(config: Config, spare: Spare, reply: int, inherited: tuple[int, ...]) -
         f'{{"boot":"{config["boot"]}","shim":{shim},"shim_start":{procfs.start_time(shim)},"pid":{program.pid},'
         f'"pid_start":{procfs.start_time(program.pid)},"started":{time.time()}}}'
     )
-    _save("state.json", document)
+    _record("state.new", "state.json", document)
     with contextlib.suppress(OSError):
         answer.send(marshal.dumps({"state": document}))
     answer.close()
-    _reserve()
     program.attend()
     _bury(config, program.status)
     return None
@@ -292,19 +298,22 @@ def _refuse(answer: _socket.socket, error: OSError, step: str) -> None:
         answer.send(refusal(error, step))
 
 
-def _save(name: str, text: str) -> None:
+def _reserve(name: str) -> None:
+    """Blocks for a record that is to come: after this, a full disk cannot lose it."""
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, b" " * RECORD)
+    finally:
+        os.close(fd)
+
+
+def _record(reserved: str, name: str, text: str) -> None:
+    """Write a record into what was reserved for it, and let it be seen."""
     with contextlib.suppress(OSError):
-        fd = os.open(f"{name}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fd = os.open(reserved, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.write(fd, text.encode())
         os.close(fd)
-        os.rename(f"{name}.new", name)
-
-
-def _reserve() -> None:
-    with contextlib.suppress(OSError):
-        fd = os.open("exit.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        os.write(fd, b" " * RECORD)
-        os.close(fd)
+        os.rename(reserved, name)
 
 
 def _bury(config: Config, status: int) -> None:
@@ -313,10 +322,6 @@ def _bury(config: Config, status: int) -> None:
     code = 128 + number if number else os.WEXITSTATUS(status)
     oom = any(cgroups.oom_kills(directory) for directory, _ in config["cgroups"])
     record = f'{{"code":{code},"signal":{number},"oom":{"true" if oom else "false"},"finished":{time.time()}}}'
-    with contextlib.suppress(OSError):
-        fd = os.open("exit.new", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.write(fd, record.encode())
-        os.close(fd)
-        os.rename("exit.new", "exit.json")
+    _record("exit.new", "exit.json", record)
     for directory, _ in config["cgroups"]:
         cgroups.remove(directory)
