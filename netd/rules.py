@@ -72,6 +72,7 @@ CHAINS = """
   }
 """
 VERSION = hashlib.sha256(CHAINS.encode()).hexdigest()[:12]
+PROTOCOLS = {"6": "tcp", "17": "udp"}
 PUBLISHED = ("any4", "any6", "one4", "one6")
 Element = tuple[str, str, str | None]
 WORD = re.compile(r"[0-9A-Za-z_.:/-]+( \. [0-9A-Za-z_.:/-]+)*")
@@ -161,9 +162,13 @@ def published_udp(name: str, element: str) -> int | None:
 
 
 def _element(name: str, element: Any) -> Element:
-    if isinstance(element, list):
-        return name, _text(element[0]), _text(element[1])
-    return name, _text(element), None
+    key, value = (element[0], _text(element[1])) if isinstance(element, list) else (element, None)
+    text = _text(key)
+    if name in PUBLISHED:
+        # listed by number: whether nft knows a protocol's name depends on the machine's /etc/protocols
+        *host, proto, port = text.split(" . ")
+        text = " . ".join((*host, PROTOCOLS.get(proto, proto), port))
+    return name, text, value
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..errors import Denied, Exists, NetError, NotFound, Unavailable
 
-JSON = 1 << 4
+# NFT_CTX_OUTPUT_JSON and NFT_CTX_OUTPUT_NUMERIC_PROTO
+JSON, NUMERIC_PROTO = 1 << 4, 1 << 7
 WORDS: dict[str, type[NetError]] = {
     "Operation not permitted": Denied,
     "you must be root": Denied,
@@ -50,7 +51,7 @@ class Nft:
 
     def table(self, name: str) -> list[dict[str, Any]] | None:
         """The objects of table `inet name` in libnftables-json(5) form, or None when there is none."""
-        self._lib.nft_ctx_output_set_flags(self._context, JSON)
+        self._lib.nft_ctx_output_set_flags(self._context, JSON | NUMERIC_PROTO)
         try:
             failed = self._lib.nft_run_cmd_from_buffer(self._context, f"list table inet {name}".encode()) != 0
             output = (self._lib.nft_ctx_get_output_buffer(self._context) or b"").decode()
