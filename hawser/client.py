@@ -2,7 +2,7 @@
 
 One request a connection, no keep-alive, no TLS: the whole protocol is a few lines, and importing an HTTP
 library would cost more than the request. Answers are JSON; listings that follow (logs, watch) are one JSON
-document a line.
+document a line, the last of which is END; without it the node went away.
 """
 
 import json
@@ -15,6 +15,7 @@ from .faults import Fault
 from .paths import socket_path
 
 CHUNK = 1 << 18
+END = {"end": True}
 
 
 def _connect(path: str) -> socket.socket:
@@ -26,7 +27,8 @@ def _connect(path: str) -> socket.socket:
         raise Fault(f"{path}: not allowed to speak to the node; run as root", "denied") from None
     except OSError as error:
         sock.close()
-        raise Fault(f"no node answers at {path} ({error.strerror}); start one: hawser node up", "unavailable") from None
+        reason = error.strerror or error
+        raise Fault(f"no node answers at {path} ({reason}); start one: hawser node up", "unavailable") from None
     return sock
 
 
@@ -85,9 +87,8 @@ class Client:
             status = _status(stream)
             if status >= 400:
                 _decode(status, stream.read())
-            for line in stream:
-                document = json.loads(line)
-                if isinstance(document, dict) and "error" in document:
+            while (document := _document(stream.readline())) != END:
+                if "error" in document:
                     error = document["error"]
                     raise Fault(error["message"], error["kind"], error.get("code"))
                 yield document
@@ -105,11 +106,22 @@ class Client:
 
 def _status(stream: BinaryIO | Any) -> int:
     words = stream.readline().split(None, 2)
-    if len(words) < 2:
+    if not words:
         raise Fault("the node closed the connection without an answer; see its log", "unavailable")
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+        raise Fault(f"what answers at {socket_path()} is no node of hawser's", "unavailable")
     while stream.readline() not in (b"\r\n", b"\n", b""):
         pass
     return int(words[1])
+
+
+def _document(line: bytes) -> dict[str, Any]:
+    """One line of a streamed answer. Fault when the node went away before its end."""
+    try:
+        document: dict[str, Any] = json.loads(line)
+    except ValueError:
+        raise Fault("the node went away in the middle of its answer; see its log", "unavailable") from None
+    return document
 
 
 def _decode(status: int, text: bytes) -> Any:

@@ -10,4 +10,4 @@ RUN = "/run/hawser"
 
 def socket_path() -> str:
     """The node's API socket: `HAWSER_SOCKET`, else the one of the machine's node."""
-    return os.environ.get("HAWSER_SOCKET", f"{RUN}/hawser.sock")
+    return os.environ.get("HAWSER_SOCKET") or f"{RUN}/hawser.sock"

@@ -1,6 +1,7 @@
 """`hawser ps` without an option parser: start-up is most of its time, and importing one would double it."""
 
 import json
+import os
 import sys
 
 from .client import Client
@@ -20,9 +21,21 @@ def ps(arguments: list[str]) -> int | None:
         print(f"hawser: {fault}", file=sys.stderr)
         return fault.exit_code
     if "--json" in arguments:
-        print(json.dumps(containers, indent=2))
-    elif "-q" in arguments or "--quiet" in arguments:
-        print("\n".join(entry["id"] for entry in containers))
-    else:
-        print(render(PS_COLUMNS, ps_rows(containers)))
+        return _say(json.dumps(containers, indent=2))
+    if "-q" in arguments or "--quiet" in arguments:
+        return _say("\n".join(entry["id"] for entry in containers))
+    return _say(render(PS_COLUMNS, ps_rows(containers)))
+
+
+def _say(text: str) -> int:
+    """Print; the exit code. A reader that has gone is no failure to talk about."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # or the interpreter would try once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(error, BrokenPipeError):
+            return 1
+        print(f"hawser: the output cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
     return 0

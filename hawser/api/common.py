@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
+from ..client import END
 from ..faults import Fault, kind_of
 from ..node import Node
 
@@ -46,7 +47,7 @@ def number(request: web.Request, name: str) -> int | None:
 
 
 async def stream(request: web.Request, documents: AsyncGenerator[object, None]) -> web.StreamResponse:
-    """One JSON document a line, sent as it comes; a failure on the way is the last line."""
+    """One JSON document a line, sent as it comes; the last line is END, or a failure on the way."""
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     await response.prepare(request)
     try:
@@ -61,5 +62,7 @@ async def stream(request: web.Request, documents: AsyncGenerator[object, None]) 
             raise
         fault = {"kind": kind, "message": str(error), "code": getattr(error, "exit_code", None)}
         await response.write(json.dumps({"error": fault}).encode() + b"\n")
+    else:
+        await response.write(json.dumps(END).encode() + b"\n")
     await response.write_eof()
     return response

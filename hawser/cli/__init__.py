@@ -94,8 +94,15 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        kind = kind_of(error)
-        what = str(error) if kind else f"unexpected {type(error).__name__}: {error}; run again with --debug"
-        print(f"hawser: {what}", file=sys.stderr)
+        print(f"hawser: {_words(error)}", file=sys.stderr)
         return exit_code_of(error)
     return result if isinstance(result, int) else 0
+
+
+def _words(error: Exception) -> str:
+    """One line about a failure."""
+    if kind_of(error):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'input or output'}: {error.strerror}"
+    return f"unexpected {type(error).__name__}: {error}; run again with --debug"

@@ -3,12 +3,14 @@
 import json
 import os
 import socket
+import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
 from hawser.faults import Fault
-from tests.hawser.conftest import NodeProcess
+from tests.hawser.conftest import HAWSER, NodeProcess
 from tests.wait import until
 
 pytestmark = pytest.mark.root
@@ -167,3 +169,63 @@ def test_a_container_goes_with_directories_deeper_than_any_recursion(clean: Node
     until(lambda: "done" in clean.hawser("logs", "c").out, timeout=20, what="the directories")
     clean.client.delete("/v1/containers/c", force=1)
     assert list((clean.data / "containers").iterdir()) == []
+
+
+def command(node: NodeProcess, line: str) -> tuple[int, str]:
+    """The exit code and the errors of a command line as a shell runs it."""
+    environment = os.environ | {"HAWSER_SOCKET": str(node.socket)}
+    text = f"{HAWSER} {line}"
+    answer = subprocess.run(["bash", "-c", text], env=environment, capture_output=True, text=True, timeout=20)
+    return answer.returncode, answer.stderr
+
+
+@pytest.mark.parametrize("line", ["ps", "ps --json", "net ls", "kv get --prefix /"])
+def test_output_that_cannot_be_written_is_one_line_and_a_reader_that_went_is_none(
+    line: str, sleeper: NodeProcess
+) -> None:
+    sleeper.client.put("/v1/kv", {"key": "/x", "value": ""})
+    code, errors = command(sleeper, f"{line} > /dev/full")
+    assert (code, len(errors.splitlines())) == (1, 1), errors
+    assert "No space left" in errors
+    assert command(sleeper, f"{line} > >(exec true)")[1] == ""
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"garbage\n", b"HTTP/1.0 abc\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n{", b"HTTP/1.0 500 X\r\n\r\n[]"]
+)
+@pytest.mark.parametrize("line", ["ps", "net ls", "logs c"])
+def test_what_is_no_node_is_told_from_one(said: bytes, line: str, rundir: Path) -> None:
+    node = NodeProcess(rundir)
+    node.socket.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(node.socket))
+        server.listen()
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(said)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        code, errors = command(node, line)
+        thread.join()
+    assert (code in (1, 5), len(errors.splitlines())) == (True, 1), errors
+    assert "unexpected" not in errors
+
+
+def test_a_listing_that_follows_says_when_the_node_went_away(rundir: Path) -> None:
+    node = NodeProcess(rundir)
+    node.start()
+    environment = os.environ | {"HAWSER_SOCKET": str(node.socket)}
+    watch = subprocess.Popen(
+        [HAWSER, "kv", "watch", "--prefix", "--rev", "2", "/"], env=environment, stdout=-1, stderr=-1, text=True
+    )
+    node.client.put("/v1/kv", {"key": "/x", "value": ""})
+    assert watch.stdout is not None
+    assert watch.stdout.readline()
+    node.kill()
+    _, errors = watch.communicate(timeout=20)
+    assert (watch.returncode, len(errors.splitlines())) == (5, 1), errors
+    node.leave()

@@ -153,7 +153,7 @@ def leaked(node: NodeProcess) -> list[str]:
 
 
 def settled(node: NodeProcess) -> bool:
-    return node.client.get("/v1/plan") == []
+    return bool(node.client.get("/v1/plan") == [])
 
 
 def kill_under_work(node: NodeProcess, seed: int) -> list[Worker]:
