@@ -101,7 +101,7 @@ def compile_intent(
         desired |= network_specs(instance, network, mtu)
     for port in ports:
         owner = known.get(port.on)
-        if owner is not None and port.sandbox in sandboxes:
+        if owner is not None and port.sandbox in sandboxes and not port.leaving:
             desired |= port_specs(instance, owner, port, mtu)
     elements = [(spec.set, spec.element, spec.value) for spec in desired.values() if isinstance(spec, RuleSpec)]
     desired["table:"] = TableSpec(version=rules.VERSION, elements=tuple(elements))
@@ -152,6 +152,11 @@ def port_specs(instance: str, network: Network, port: Port, mtu: int) -> dict[st
     """A port's link and rules."""
     link = replace(bare_port(instance, network, port, mtu), addresses=_sorted(port.addresses))
     return {f"port:{port.id}": link, **_rule_specs(rules.of_port(port))}
+
+
+def port_keys(port: Port) -> set[str]:
+    """Every key under which something of a port can be there."""
+    return {f"port:{port.id}", f"new:port:{port.id}", *_rule_specs(rules.of_port(port))}
 
 
 def gateway_interfaces(network: Network) -> tuple[Interface, ...]:

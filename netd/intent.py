@@ -6,6 +6,7 @@ is removed from the kernel, for it might be what the record means.
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from hawser.store import KeyValue, PutOp, Store, absent
@@ -37,6 +38,10 @@ class Intent:
         self.ports = {p.id: p for p in await self._read(model.PORTS, parse.parse_port)}
         entries = (await self._store.range(model.SANDBOXES, prefix=True)).kvs
         self.sandboxes = {entry.key.removeprefix(model.SANDBOXES): entry.value.decode() for entry in entries}
+
+    def leaving(self, port: Port) -> bool:
+        """Whether a port is on its way out, by itself or with its sandbox."""
+        return port.leaving or port.sandbox not in self.sandboxes
 
     async def _read(self, prefix: str, parser: Callable[[Any], T]) -> list[T]:
         found: list[T] = []
@@ -78,6 +83,12 @@ class Intent:
         """Remove a sandbox's record."""
         await self._store.delete(model.SANDBOXES + sandbox)
         self.sandboxes.pop(sandbox, None)
+
+    async def retire(self, port: Port) -> None:
+        """Note that a port is no longer wanted; record and claims stay."""
+        gone = replace(port, leaving=True)
+        await self._store.put(model.PORTS + port.id, json.dumps(parse.encode_port(gone)).encode())
+        self.ports[port.id] = gone
 
     async def forget_everything(self) -> None:
         """Remove every record and claim."""

@@ -65,7 +65,10 @@ class Publish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """One interface of a sandbox on a network, with one address of each of the network's subnets."""
+    """One interface of a sandbox on a network, with one address of each of the network's subnets.
+
+    `leaving`: no longer wanted, but its addresses are not given back before the kernel has let go of them.
+    """
 
     sandbox: str
     ifname: str
@@ -75,6 +78,7 @@ class Port:
     mac: str
     addresses: tuple[Interface, ...]
     publish: tuple[Publish, ...] = ()
+    leaving: bool = False
 
     @property
     def id(self) -> str:

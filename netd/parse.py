@@ -199,6 +199,7 @@ def encode_port(port: Port) -> dict[str, Any]:
         "mac": port.mac,
         "addresses": [str(address) for address in port.addresses],
         "publish": [str(publish) for publish in port.publish],
+        **({"leaving": True} if port.leaving else {}),
     }
 
 
@@ -214,6 +215,7 @@ def parse_port(plain: Mapping[str, Any]) -> Port:
             mac=plain["mac"],
             addresses=tuple(_parse_interface(address) for address in plain["addresses"]),
             publish=tuple(parse_publish(publish) for publish in plain["publish"]),
+            leaving=plain.get("leaving", False) is True,
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise Invalid(f"port: {error!r}") from error

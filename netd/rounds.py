@@ -77,7 +77,7 @@ def undo(steps: Sequence[Step[Spec]], apply: Apply) -> None:
             apply(Step(verb=Verb.DELETE, key=step.key, reason="undone", spec=step.spec))
 
 
-def remove(specs: Mapping[str, Spec], apply: Apply) -> None:
-    """Remove these things, the last first; raises at the first that cannot be."""
-    for key, spec in reversed(list(specs.items())):
-        apply(Step(verb=Verb.DELETE, key=key, reason="no longer wanted", spec=spec))
+def removal(specs: Mapping[str, Spec]) -> tuple[Step[Spec], ...]:
+    """Steps that remove these things, the last first."""
+    gone = reversed(list(specs.items()))
+    return tuple(Step(verb=Verb.DELETE, key=key, reason="no longer wanted", spec=spec) for key, spec in gone)

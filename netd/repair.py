@@ -1,0 +1,77 @@
+"""Rounds: everything wanted is compared with everything there, and made so; what fails is kept with its reason.
+
+A failed step fails its key and what needs it; both are tried again with backoff. A port that goes gives its addresses
+back in the round that finds nothing left of it. Time and jitter are arguments.
+"""
+
+from hawser.store import StoreError
+from hawser.store.reconcile import Step
+
+from . import compile as compiler
+from . import rounds
+from .compile import Spec
+from .errors import NetError
+from .shared import Shared
+
+ALL = "netd:"
+
+
+class Repair:
+    """The rounds of one node; one call at a time."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+
+    async def plan(self) -> tuple[Step[Spec], ...]:
+        """What a round would do now."""
+        shared = self._shared
+        await shared.intent.load()
+        shared.claims.remember(tuple(shared.intent.ports.values()))
+        shared.mtu, observed = await shared.hands.do(lambda kernel: (kernel.uplink_mtu(), kernel.observe()))
+        return shared.intent.steps(shared.instance, shared.mtu, observed)
+
+    async def round(self, now: float, jitter: float, *, due_only: bool = False) -> rounds.Round:
+        """Do what can be done, or only what is due; `now` in seconds, `jitter` in [0, 1]."""
+        shared = self._shared
+        steps = await self.plan()
+        late = {step.key for step in steps if due_only and not shared.retries.due(step.key, now)}
+        outcome = await shared.hands.do(lambda kernel: rounds.run(steps, kernel.apply, late))
+        failures = {key: str(error) for key, error in outcome.failures.items()} | shared.intent.unreadable
+        done = {step.key for step in outcome.done}
+        failures |= await self._release_gone({step.key for step in steps} - done)
+        for status in shared.retries.statuses():
+            if status.key not in late and status.key not in failures:
+                shared.retries.succeeded(status.key)
+        for key, reason in failures.items():
+            shared.retries.failed(key, reason, now, jitter=jitter)
+        return outcome
+
+    def failed(self, error: Exception, now: float, jitter: float) -> None:
+        """Nothing could be seen: the next round will tell."""
+        self._shared.retries.failed(ALL, str(error), now, jitter=jitter)
+
+    async def teardown(self) -> None:
+        """Remove everything of this node, from the store and the kernel. NetError when something stays."""
+        shared = self._shared
+        await shared.intent.forget_everything()
+        shared.claims.remember(())
+        outcome = await shared.hands.do(lambda kernel: rounds.run(compiler.steps({}, kernel.observe()), kernel.apply))
+        for key, error in outcome.failures.items():
+            shared.wake()
+            raise NetError(f"cannot remove {key}: {error}") from error
+
+    async def _release_gone(self, pending: set[str]) -> dict[str, str]:
+        """Give back what ports hold that are no longer wanted and no longer there; says what failed."""
+        shared = self._shared
+        failures: dict[str, str] = {}
+        if shared.intent.unreadable:  # nothing was removed
+            return failures
+        for port in [port for port in shared.intent.ports.values() if shared.intent.leaving(port)]:
+            if compiler.port_keys(port) & pending:
+                continue
+            try:
+                await shared.claims.release(port)
+                shared.intent.ports.pop(port.id)
+            except (NetError, StoreError) as error:
+                failures[f"port:{port.id}"] = str(error)
+        return failures
