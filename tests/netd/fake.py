@@ -20,7 +20,7 @@ class FakeWorld:
         return dict(self.things)
 
     def apply(self, step: Step[Spec]) -> None:
-        if step.key in self.refuse:
+        if step.key in self.refuse and (step.verb is not Verb.DELETE or step.key in self.things):
             raise Conflict(f"{step.key}: refused")
         if step.verb is Verb.DELETE:
             self._delete(step.key, step.spec)
@@ -36,7 +36,7 @@ class FakeWorld:
             self._drop(lambda one: isinstance(one, PortSpec) and one.netns == spec.path)
 
     def _drop(self, gone) -> None:  # type: ignore[no-untyped-def]
-        self.things = {key: one for key, one in self.things.items() if not gone(one)}
+        self.things = {key: one for key, one in self.things.items() if key in self.refuse or not gone(one)}
 
     def _make(self, step: Step[Spec]) -> None:
         spec = step.spec
