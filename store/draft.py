@@ -6,7 +6,7 @@ nothing happened. A request is checked whole before anything of it is applied. P
 """
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from .errors import Invalid, NotFound
 from .keyspace import Keyspace, bounds, check_key, select
@@ -94,6 +94,12 @@ class Draft:
     def empty(self) -> bool:
         """Whether there is nothing to make durable."""
         return not (self.batches or self.granted or self.ended)
+
+    def is_in(self, revision: int, leases: Collection[int]) -> bool:
+        """Whether the draft is part of what was made durable, which has this revision and these leases."""
+        if self.batches:
+            return revision >= self.revision
+        return all(lease in leases for lease in self.granted) and not any(lease in leases for lease in self.ended)
 
     def _check_lease(self, lease: int) -> None:
         if lease in self.ended or not (lease in self.base.leases or lease in self.granted):

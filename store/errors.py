@@ -32,7 +32,7 @@ class Compacted(StoreError):
 
 
 class Unavailable(StoreError):
-    """Not now: disk full, store closed; nothing was acknowledged."""
+    """Not now: disk full or failing, store closed. Nothing was kept, unless it says that the outcome is unknown."""
 
     kind = "unavailable"
 

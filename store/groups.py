@@ -49,7 +49,7 @@ class Groups:
         if self._closed:
             raise Unavailable("the store is closed")
         if self._down is not None:
-            raise self._down
+            raise self._down.with_traceback(None)  # the same one each time
 
     async def submit(self, act: Callable[[Draft], Any]) -> Any:
         """Run a change; returns what it returned when that is durable."""
@@ -66,7 +66,7 @@ class Groups:
     def settle(self, draft: Draft, requests: list[Request], failure: StoreError | None) -> None:
         """The group is durable, or failed and nothing of it was kept: merge, answer, take the next."""
         if failure is None:
-            self._merge(draft)
+            self.merge(draft)
         _answer(requests, failure)
         if self._waiting:
             self._loop.call_soon(self._depart)
@@ -89,16 +89,13 @@ class Groups:
         """What is committed is what is on disk: go on."""
         self._down = None
 
-    def found(self, draft: Draft) -> None:
-        """The lost group is on disk after all."""
-        self._merge(draft)
-
     async def close(self) -> None:
         """Finish what was accepted, then refuse everything."""
         self._closed = True
         await self._idle.wait()
 
-    def _merge(self, draft: Draft) -> None:
+    def merge(self, draft: Draft) -> None:
+        """A draft is durable."""
         draft.merge()
         self._merged(draft)
 

@@ -6,7 +6,7 @@ The heap holds one moment a lease, looked at again when it comes: a renewal cost
 """
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from .errors import NotFound
 
@@ -68,3 +68,6 @@ class Leases:
 
     def __len__(self) -> int:
         return len(self._ttls)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._ttls)

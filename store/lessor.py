@@ -1,7 +1,7 @@
 """The leases on the event loop's clock: begun and ended by what became durable, ended for good by one more request."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from .draft import Draft
 from .leases import Leases
@@ -21,8 +21,8 @@ class Lessor:
         """How many have not ended."""
         return len(self._leases)
 
-    def __contains__(self, lease: int) -> bool:
-        return lease in self._leases
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._leases)
 
     def renew(self, lease: int) -> float:
         """Begin the lease's time anew; returns its ttl in seconds. NotFound when it has ended."""

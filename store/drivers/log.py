@@ -5,13 +5,20 @@ compaction up to a revision finds what nobody needs by walking the new rows, not
 group of writes, in the same transaction. Kept always: each key's last row, and every change of the last `keep`
 revisions with what it superseded. WAL with synchronous=FULL: a commit returns after its fsync
 (sqlite.org/wal.html, sqlite.org/pragma.html#pragma_synchronous).
+
+A failed write or fsync is the end of a connection: the log may hold the frames of a commit that was refused, and a
+second fsync would not tell (lwn.net/Articles/752063). `reopen` writes what can be read into the database file anew,
+and what is read then is durable.
 """
 
+import contextlib
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ..draft import Draft, tombstone
-from ..errors import Corrupt, Unavailable
+from ..errors import Corrupt, StoreError, Unavailable
 from ..keyspace import FIRST_REVISION, Keyspace
 from ..kv import Event, EventKind, KeyValue, WatchBatch
 
@@ -48,18 +55,45 @@ WHERE new.revision BETWEEN ? AND ? AND new.key >= ? AND (?4 IS NULL OR new.key <
 PAGE, STEP = 1000, 250
 
 
-class Log:
-    """The write side; owned by one thread at a time."""
+DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+# of these SQLite itself takes everything back, and the connection is as good as before
+CLEAN = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CONSTRAINT", "SQLITE_TOOBIG")
+Connect = Callable[[str], sqlite3.Connection]
 
-    def __init__(self, file: Path, keep: int) -> None:
+
+def connect(uri: str, **options: Any) -> sqlite3.Connection:
+    """A connection as the log needs it; `options` are sqlite3.connect's."""
+    database: sqlite3.Connection = sqlite3.connect(
+        uri, uri=True, isolation_level=None, check_same_thread=False, **options
+    )
+    return database
+
+
+class Log:
+    """The write side; owned by one thread at a time. `sound` until a failure after which it must be reopened."""
+
+    def __init__(self, file: Path, keep: int, connect: Connect = connect) -> None:
         self.file = file
-        self._keep = keep
-        self._database = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-        try:
-            self._prepare()
-            self.compacted = int(self._database.execute("SELECT revision FROM compacted").fetchone()[0])
-        except BaseException:
+        self.sound = True
+        self._keep, self._connect = keep, connect
+        self._database, self.compacted = self._open("rwc")
+
+    def reopen(self) -> None:
+        """Open the file anew after a failure; what `read` gives then is durable. sqlite3.Error, StoreError."""
+        with contextlib.suppress(sqlite3.Error):
             self._database.close()
+        self._database, self.compacted = self._open("rw")
+        (busy, *_) = self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise Unavailable(f"store: {self.file} is being read by others; it is checked again when they are done")
+
+    def _open(self, mode: str) -> tuple[sqlite3.Connection, int]:
+        database = self._connect(f"{self.file.absolute().as_uri()}?mode={mode}")
+        try:
+            _prepare(database, self.file)
+            return database, int(database.execute("SELECT revision FROM compacted").fetchone()[0])
+        except BaseException:
+            database.close()
             raise
 
     def read(self) -> tuple[Keyspace, dict[int, float]]:
@@ -77,41 +111,44 @@ class Log:
         return Keyspace(revision=revision, items=items), leases
 
     def append(self, draft: Draft) -> None:
-        """Make a draft durable, or raise and keep nothing of it."""
-        self._database.execute("BEGIN IMMEDIATE")
+        """Make a draft durable. StoreError: nothing of it was kept, unless it says that the outcome is unknown; when
+        the connection is not to be trusted any more, `sound` is false."""
+        committing = False
         try:
+            self._database.execute("BEGIN IMMEDIATE")
             self._insert(draft)
             compacted = self._compact(draft.revision)
+            committing = True
             self._database.execute("COMMIT")
-        except BaseException:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
-            raise
+        except Exception as error:
+            name = getattr(error, "sqlite_errorname", "")
+            clean = self._roll_back() and (name.startswith(CLEAN) or not isinstance(error, sqlite3.Error))
+            self.sound = clean
+            raise self._failure(error, name, in_doubt=committing and not clean) from error
         self.compacted = compacted
 
     def close(self) -> None:
         self._database.close()
 
-    def _prepare(self) -> None:
-        """Create the tables in a new file, or check that they are ours."""
-        (mode,) = self._database.execute("PRAGMA journal_mode=WAL").fetchone()
-        self._database.execute("PRAGMA synchronous=FULL")
-        if mode != "wal":
-            raise Unavailable(f"{self.file} cannot be journalled here (mode {mode}); use a local file system")
-        (application,) = self._database.execute("PRAGMA application_id").fetchone()
-        (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if not self._database.execute("SELECT 1 FROM sqlite_master").fetchone():
-            self._database.executescript(SCHEMA)
-            # into the file itself: whatever happens to the -wal file, this is a store
-            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            return
-        if application != APPLICATION:
-            raise Corrupt(f"{self.file} is a database of another program; choose another directory")
-        if version != VERSION:
-            raise Corrupt(f"{self.file} has format {version}, this program reads {VERSION}; use the program it is from")
-        (verdict,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise damaged(self.file, verdict.splitlines()[-1])
+    def _roll_back(self) -> bool:
+        """Take back what was not committed; False when even that fails."""
+        try:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+        except sqlite3.Error:
+            return False
+        return True
+
+    def _failure(self, error: Exception, name: str, *, in_doubt: bool) -> StoreError:
+        outcome = "the outcome of this is unknown" if in_doubt else "nothing of this was kept"
+        if name.startswith(DAMAGED):
+            return damaged(self.file, f"{error}; {outcome}")
+        if name.startswith("SQLITE_FULL"):
+            return Unavailable(f"store: {error}; {outcome}; check the disk's space and try again")
+        if self.sound:
+            return Unavailable(f"store: {error}; {outcome}; try again")
+        then = "read it when the store answers again" if in_doubt else "try again when the store answers"
+        return Unavailable(f"store: {error}; {outcome}; {then}, and look for the disk in dmesg")
 
     def _insert(self, draft: Draft) -> None:
         flat, count = list[object](), 0
@@ -140,6 +177,28 @@ class Log:
         )
         self._database.execute("UPDATE compacted SET revision = ?", (upto,))
         return upto
+
+
+def _prepare(database: sqlite3.Connection, file: Path) -> None:
+    """Create the tables in a new file, or check that they are ours."""
+    (mode,) = database.execute("PRAGMA journal_mode=WAL").fetchone()
+    database.execute("PRAGMA synchronous=FULL")
+    if mode != "wal":
+        raise Unavailable(f"{file} cannot be journalled here (mode {mode}); use a local file system")
+    (application,) = database.execute("PRAGMA application_id").fetchone()
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if not database.execute("SELECT 1 FROM sqlite_master").fetchone():
+        database.executescript(SCHEMA)
+        # into the file itself: whatever happens to the -wal file, this is a store
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return
+    if application != APPLICATION:
+        raise Corrupt(f"{file} is a database of another program; choose another directory")
+    if version != VERSION:
+        raise Corrupt(f"{file} has format {version}, this program reads {VERSION}; use the program it is from")
+    (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise damaged(file, verdict.splitlines()[-1])
 
 
 def history(file: Path, low: str, high: str | None, first: int, last: int) -> tuple[list[WatchBatch], int] | None:

@@ -1,29 +1,34 @@
 """The embedded engine: a log in SQLite (log.py), one writer thread, group commit, one process a directory.
 
-The loop hands the thread one group at a time and hears back after the fsync. The directory belongs to who holds a
-`flock` on its `lock` file, which names the holder; the kernel lets go when the process ends, however it ends.
+The loop hands the thread one group at a time and hears back after the fsync. When the disk fails, the thread closes the
+log and opens it again until that works, and everything is refused meanwhile; a group in doubt counts when it is found
+then. The directory belongs to who holds a `flock` on its `lock` file, which names the holder; the kernel lets go when
+the process ends, however it ends.
 """
 
 import asyncio
 import contextlib
 import fcntl
+import itertools
 import os
 import queue
 import sqlite3
 import threading
+from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 from ..draft import Draft
 from ..engine import RING, Engine, compacted
-from ..errors import Conflict, StoreError, Unavailable
+from ..errors import Conflict, Corrupt, StoreError, Unavailable
 from ..groups import Request
 from ..keyspace import Keyspace
 from ..kv import WatchBatch
 from . import log
 
 KEEP = 50_000
-DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+DELAYS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
 
 
 class SqliteStore(Engine):
@@ -39,10 +44,13 @@ class SqliteStore(Engine):
         self._thread.start()
 
     @classmethod
-    async def open(cls, directory: Path, *, keep: int = KEEP, ring: int = RING) -> "SqliteStore":
+    async def open(
+        cls, directory: Path, *, keep: int = KEEP, ring: int = RING, connect: log.Connect = log.connect
+    ) -> "SqliteStore":
         """Open or create the store in `directory`. A watch may begin up to `keep` revisions back, `ring` of them from
-        memory. Conflict when another process has it, Unavailable when the disk refuses, Corrupt when it is damaged."""
-        lock, rows, keys, ttls = await asyncio.to_thread(_load, directory, keep)
+        memory; `connect` opens the writer's connection. Conflict when another process has it, Unavailable when the
+        disk refuses, Corrupt when it is damaged."""
+        lock, rows, keys, ttls = await asyncio.to_thread(_load, directory, keep, connect)
         return cls(lock, rows, keys, ttls, ring)
 
     def persist(self, draft: Draft, requests: list[Request]) -> None:
@@ -74,29 +82,74 @@ class SqliteStore(Engine):
             failure: StoreError | None = None
             try:
                 self._log.append(draft)
-            except Exception as error:
-                failure = Unavailable(f"store: {error}; nothing of this was kept; check the disk's space and try again")
-            with contextlib.suppress(RuntimeError):  # the loop is gone, and with it who waits
-                self._loop.call_soon_threadsafe(self._written, draft, requests, failure, self._log.compacted)
+            except StoreError as error:
+                failure = error
+            if failure is None or self._log.sound:
+                self._tell(self._written, draft, requests, failure, self._log.compacted)
+                continue
+            self._tell(self.groups.lose, requests, failure, _down(self._log.file, failure.__cause__ or failure))
+            if not self._recover(draft):
+                return
+
+    def _recover(self, draft: Draft) -> bool:
+        """Open the log anew, as often as it takes; False when the store is closed before."""
+        for delay in itertools.chain(DELAYS, itertools.repeat(DELAYS[-1])):
+            with contextlib.suppress(queue.Empty):
+                self._jobs.get(timeout=delay)
+                return False
+            try:
+                self._log.reopen()
+                keys, ttls = self._log.read()
+            except (StoreError, sqlite3.Error) as error:
+                self._tell(self.groups.refuse, _down(self._log.file, error))
+            else:
+                self._log.sound = True
+                self._tell(self._found, draft, keys, ttls, self._log.compacted)
+                return True
+        raise AssertionError("not reached")
+
+    def _tell(self, report: Callable[..., None], *what: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is gone, and with it who waits
+            self._loop.call_soon_threadsafe(report, *what)
 
     def _written(self, draft: Draft, requests: list[Request], failure: StoreError | None, compacted: int) -> None:
         self._kept_from = compacted + 1
         self.groups.settle(draft, requests, failure)
 
+    def _found(self, draft: Draft, keys: Keyspace, ttls: dict[int, float], compacted: int) -> None:
+        """The log is open again: go on with what it has, the draft in doubt included when it is there."""
+        if draft.is_in(keys.revision, ttls):
+            self.groups.merge(draft)
+        if (keys.revision, keys.items) != (self.keys.revision, self.keys.items) or ttls.keys() != set(self.lessor):
+            self.groups.refuse(log.damaged(self._log.file, "the disk lost what it had acknowledged"))
+            return
+        self._kept_from = compacted + 1
+        self.lessor.restart()
+        self.groups.resume()
 
-def _load(directory: Path, keep: int) -> tuple[FileIO, log.Log, Keyspace, dict[int, float]]:
+
+def _down(file: Path, error: BaseException) -> StoreError:
+    """What everybody is told while the log cannot be used."""
+    if isinstance(error, Corrupt) or getattr(error, "sqlite_errorname", "").startswith(log.DAMAGED):
+        return error if isinstance(error, Corrupt) else log.damaged(file, error)
+    return Unavailable(
+        f"store: {file} failed ({error}); it is opened again as soon as the disk allows; nothing was done"
+    )
+
+
+def _load(directory: Path, keep: int, connect: log.Connect) -> tuple[FileIO, log.Log, Keyspace, dict[int, float]]:
     file = directory / "store.db"
     try:
         with contextlib.ExitStack() as undo:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = undo.enter_context(_lock(directory))
-            rows = undo.enter_context(contextlib.closing(log.Log(file, keep)))
+            rows = undo.enter_context(contextlib.closing(log.Log(file, keep, connect)))
             keys, ttls = rows.read()
             _sync(directory)
             undo.pop_all()
     except sqlite3.Error as error:
         # no name: Python could not make sense of what it read
-        if getattr(error, "sqlite_errorname", DAMAGED[0]).startswith(DAMAGED):
+        if getattr(error, "sqlite_errorname", log.DAMAGED[0]).startswith(log.DAMAGED):
             raise log.damaged(file, error) from error
         raise _unusable(directory, error) from error
     except OSError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hawser.store import Compacted, NotFound, PutOp, SqliteStore
+from hawser.store import Compacted, NotFound, PutOp, SqliteStore, StoreError
 from hawser.store.draft import Draft
 from hawser.store.drivers import log
 from tests.wait import auntil
@@ -144,8 +144,14 @@ async def test_leases_begin_anew_after_a_restart_and_ended_ones_stay_ended(rundi
 
 
 async def test_every_commit_reaches_the_disk(rundir: Path) -> None:
-    store = await SqliteStore.open(rundir)
-    writer = store._log._database
+    writers = list[sqlite3.Connection]()
+
+    def connect(uri: str) -> sqlite3.Connection:
+        writers.append(log.connect(uri))
+        return writers[0]
+
+    store = await SqliteStore.open(rundir, connect=connect)
+    (writer,) = writers
     assert writer.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"
     assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     await store.close()
@@ -202,7 +208,7 @@ async def test_a_group_that_fails_leaves_the_log_as_it_was(rundir: Path) -> None
     rows.append(good)
     bad.put(PutOp("a", b""))
     bad.grant(7, 1.0)
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(StoreError, match="nothing of this was kept"):
         rows.append(bad)
     last = Draft(keys)
     last.put(PutOp("b", b""))

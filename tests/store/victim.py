@@ -9,11 +9,13 @@ import asyncio
 import itertools
 import os
 import signal
+import sqlite3
 import sys
 import time
 from pathlib import Path
 
 from hawser.store import PutOp, SqliteStore, StoreError
+from hawser.store.drivers import log
 
 
 def say(line: str) -> None:
@@ -27,7 +29,7 @@ async def write(store: SqliteStore, numbers: "itertools.count[int]") -> None:
         say(str(number))
 
 
-def die_at(store: SqliteStore, statement: str, count: int) -> None:
+def die_at(writer: sqlite3.Connection, statement: str, count: int) -> None:
     def trace(text: str) -> None:
         nonlocal count
         count -= text.startswith(statement)
@@ -35,18 +37,24 @@ def die_at(store: SqliteStore, statement: str, count: int) -> None:
             time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    store._log._database.set_trace_callback(trace)
+    writer.set_trace_callback(trace)
 
 
 async def main(directory: Path, writers: int, statement: str, count: int) -> None:
+    opened = list[sqlite3.Connection]()
+
+    def connect(uri: str) -> sqlite3.Connection:
+        opened.append(log.connect(uri))
+        return opened[-1]
+
     try:
-        store = await SqliteStore.open(directory, keep=100)
+        store = await SqliteStore.open(directory, keep=100, connect=connect)
     except StoreError as error:
         say(f"{error.kind}: {error}")
         return
     say("open")
     if statement:
-        die_at(store, statement, count)
+        die_at(opened[-1], statement, count)
     last = (await store.range("", prefix=True)).revision
     numbers = itertools.count(last)
     async with asyncio.TaskGroup() as tasks:
