@@ -26,6 +26,7 @@ from .kv import (
 )
 
 MAX_OPS = 128
+MAX_VALUES = 3 * 512 * 1024  # etcd's --max-request-bytes
 
 
 class Draft:
@@ -42,6 +43,7 @@ class Draft:
     def put(self, op: PutOp) -> int:
         """A transaction of one put, by a shorter way; returns its revision."""
         _check_op(op)
+        _check_size((op,))
         self._check_leases((op,))
         revision = self.revision + 1
         self._close(revision, [self._put(op, revision)])
@@ -188,6 +190,7 @@ def _check_ops(ops: Sequence[Op]) -> None:
         raise Invalid(f"a transaction of {len(ops)} operations is longer than {MAX_OPS}; split it")
     for op in ops:
         _check_op(op)
+    _check_size(ops)
     puts = [op.key for op in ops if isinstance(op, PutOp)]
     if len(puts) != len(set(puts)):
         raise Invalid("a transaction may put a key only once")
@@ -196,6 +199,14 @@ def _check_ops(ops: Sequence[Op]) -> None:
             low, high = bounds(op.key, op.end, op.prefix)
             if clash := next((key for key in puts if key >= low and (high is None or key < high)), None):
                 raise Invalid(f"a transaction may put or delete {clash}, not both")
+
+
+def _check_size(ops: Sequence[Op]) -> None:
+    puts = [op for op in ops if isinstance(op, PutOp)]
+    size = sum(len(op.value) for op in puts)
+    if size > MAX_VALUES:
+        what = f"the value of {puts[0].key}" if len(puts) == 1 else f"the {len(puts)} values of a transaction"
+        raise Invalid(f"{what}: {size} bytes are more than {MAX_VALUES}; keep the bulk in files")
 
 
 def _check_compares(compares: Sequence[Compare]) -> None:

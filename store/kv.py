@@ -35,6 +35,8 @@ class RangeResult:
 
 
 class EventKind(StrEnum):
+    """What happened to a key."""
+
     PUT = "put"
     DELETE = "delete"
 
@@ -57,6 +59,8 @@ class WatchBatch:
 
 
 class Target(StrEnum):
+    """What of a key is compared: a field of `KeyValue`."""
+
     VERSION = "version"
     CREATE = "create"
     MOD = "mod"
@@ -77,6 +81,8 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class PutOp:
+    """Set one key, held by `lease` from now on (0: by none)."""
+
     key: str
     value: bytes
     lease: int = 0
@@ -84,6 +90,8 @@ class PutOp:
 
 @dataclass(frozen=True, slots=True)
 class DeleteOp:
+    """Delete one key, those in [key, end), or with `prefix` those that begin with it; what is not there is no error."""
+
     key: str
     end: str | None = None
     prefix: bool = False
@@ -91,6 +99,8 @@ class DeleteOp:
 
 @dataclass(frozen=True, slots=True)
 class RangeOp:
+    """Read one key, those in [key, end), or with `prefix` those that begin with it; at most `limit` (0: all)."""
+
     key: str
     end: str | None = None
     prefix: bool = False
@@ -130,8 +140,9 @@ def unchanged(entry: KeyValue) -> Compare:
 
 class Store(Protocol):
     """What every engine gives. A change is acknowledged when it is durable and seen by readers only then; an error
-    means that nothing of it was kept, except after cancellation: who stops waiting does not know. All calls may raise
-    Unavailable. Keys are UTF-8 text of 1 to 4096 bytes (else Invalid), in byte order."""
+    means that nothing of it was kept, except when it says that the outcome is unknown (the disk failed under it), and
+    after cancellation: who stops waiting does not know. All calls may raise Unavailable. Keys are UTF-8 text of 1 to
+    4096 bytes, in byte order; the values of one request together at most 1.5 MiB, as in etcd (else Invalid)."""
 
     async def range(self, key: str, *, end: str | None = None, prefix: bool = False, limit: int = 0) -> RangeResult:
         """Keys equal to `key`, in [key, end), or beginning with it ("" is every key); `limit` 0 is no limit."""

@@ -125,14 +125,23 @@ async def test_a_range_cannot_be_two_things(store: Store) -> None:
         await store.range("a", end="b", limit=-1)
 
 
-async def test_a_value_is_bytes_of_any_size(store: Store) -> None:
-    big = bytes(range(256)) * 4096 * 4
+async def test_a_value_is_bytes_of_any_kind(store: Store) -> None:
+    big = bytes(range(256)) * 4096
     await store.put("big", big)
     await store.put("empty", b"")
     assert [entry.value for entry in (await store.range("", prefix=True)).kvs] == [big, b""]
     with pytest.raises(Invalid, match="bytes"):
         await store.put("a", "text")  # type: ignore[arg-type]
     assert await store.put("a", b"works still") == 4
+
+
+async def test_the_values_of_a_request_are_bounded(store: Store) -> None:
+    most = 1572864
+    with pytest.raises(Invalid, match="the value of a: 1572865 bytes are more than 1572864"):
+        await store.put("a", bytes(most + 1))
+    with pytest.raises(Invalid, match="the 2 values of a transaction: 1572865 bytes"):
+        await store.txn([], [PutOp("a", bytes(most)), PutOp("b", b"1")])
+    assert await store.put("a", bytes(most)) == 2
 
 
 async def holds(store: Store, *compares: Compare) -> bool:
