@@ -12,6 +12,8 @@ RETRY_FIRST, RETRY_MAX = 0.1, 5.0
 
 
 class Want(StrEnum):
+    """What is to be done for a lease."""
+
     NOTHING = "nothing"
     GRANT = "grant"
     RENEW = "renew"

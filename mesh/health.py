@@ -13,6 +13,8 @@ from .model import PENDING
 
 
 class State(StrEnum):
+    """What the checks have found so far."""
+
     PENDING = "pending"
     PASSING = "passing"
     FAILING = "failing"

@@ -30,6 +30,8 @@ PENDING = "not checked yet"
 
 
 class CheckKind(StrEnum):
+    """How health is found out; see `Check`."""
+
     TCP = "tcp"
     HTTP = "http"
     EXEC = "exec"

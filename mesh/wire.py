@@ -22,6 +22,8 @@ Name = tuple[bytes, ...]
 
 
 class Type(IntEnum):
+    """Types of records and questions that mean something here (IANA, DNS parameters)."""
+
     A = 1
     NS = 2
     CNAME = 5
@@ -37,6 +39,8 @@ class Type(IntEnum):
 
 
 class Rcode(IntEnum):
+    """Response codes (RFC 1035 §4.1.1; BADVERS: RFC 6891)."""
+
     NOERROR = 0
     FORMERR = 1
     SERVFAIL = 2

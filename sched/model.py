@@ -23,6 +23,10 @@ class Type(StrEnum):
 
 
 class Restart(StrEnum):
+    """After which ends a service is started again (systemd.service(5), Restart=): `on-success` a clean one,
+    `on-failure` any other, `on-abnormal` a signal or a timeout, `on-abort` a signal that ended it, `always` any; after
+    a stop that was ordered, never."""
+
     NO = "no"
     ON_SUCCESS = "on-success"
     ON_FAILURE = "on-failure"

@@ -66,6 +66,7 @@ def environment(value: str, specify: Specify) -> list[tuple[str, str]]:
 
 
 def environment_file(value: str, specify: Specify) -> list[EnvironmentFile]:
+    """A path; `-` before it allows that the file is missing."""
     optional = value.startswith("-")
     return [EnvironmentFile(path=absolute(specify(value[optional:])), optional=optional)]
 
@@ -82,6 +83,7 @@ def statuses(value: str, specify: Specify) -> list[int]:
 
 
 def units(value: str, specify: Specify) -> list[str]:
+    """Names of units, apart by blanks."""
     return [specify(word) for word in words.split(value)]
 
 
@@ -114,6 +116,7 @@ restart = choice(Restart, {"on-watchdog": "there is no watchdog; use on-failure"
 
 
 def absolute(path: str) -> str:
+    """A path from the root, normalized."""
     if not path.startswith("/") or "\0" in path:
         raise Malformed(f"path {path!r} is not absolute")
     return posixpath.normpath(path)
@@ -179,6 +182,7 @@ def timeout(value: str) -> float:
 
 
 def pair(value: str) -> tuple[str, str]:
+    """`KEY=VALUE`."""
     key, sep, text = value.partition("=")
     if not sep or not key:
         raise Malformed(f"{value!r} is not KEY=VALUE")
@@ -196,8 +200,10 @@ def one(read: Callable[[str], object]) -> Callable[[str, Specify], object]:
 
 
 def codes(found: Iterable[int]) -> frozenset[int]:
+    """The exit codes among `statuses`."""
     return frozenset(code for code in found if code >= 0)
 
 
 def signal_numbers(found: Iterable[int]) -> frozenset[int]:
+    """The signals among `statuses`."""
     return frozenset(-code for code in found if code < 0)

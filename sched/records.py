@@ -79,6 +79,7 @@ class Intent:
 
 
 def encode(record: UnitText | Order | Placement | State) -> bytes:
+    """The value of a record in the store."""
     return msgspec.json.encode(record)
 
 
@@ -91,6 +92,7 @@ def decode(value: bytes, kind: type[T]) -> T | None:
 
 
 def state_key(machine: str, name: str) -> str:
+    """Where a machine writes how a unit fares."""
     return f"{STATES}{machine}/{name}"
 
 

@@ -15,6 +15,8 @@ S = TypeVar("S")
 
 
 class Verb(StrEnum):
+    """What a step does to its key."""
+
     CREATE = "create"
     UPDATE = "update"
     DELETE = "delete"
@@ -65,6 +67,8 @@ def plan(
 
 
 class Phase(StrEnum):
+    """How far a key is: as wanted, not yet, or refused with a reason."""
+
     OK = "ok"
     PENDING = "pending"
     FAILED = "failed"

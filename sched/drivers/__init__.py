@@ -1,0 +1,1 @@
+"""Drivers: what units ask of the machine."""
