@@ -31,12 +31,12 @@ class FakeWorld:
         for each in (key, f"new:{key}"):
             self.things.pop(each, None)
         if isinstance(spec, TableSpec):
-            self._drop(lambda one: isinstance(one, RuleSpec))
+            self._drop(lambda key, one: isinstance(one, RuleSpec))
         if isinstance(spec, SandboxSpec):
-            self._drop(lambda one: isinstance(one, PortSpec) and one.netns == spec.path)
+            self._drop(lambda key, one: isinstance(one, PortSpec) and one.netns == spec.path and key not in self.refuse)
 
     def _drop(self, gone) -> None:  # type: ignore[no-untyped-def]
-        self.things = {key: one for key, one in self.things.items() if key in self.refuse or not gone(one)}
+        self.things = {key: one for key, one in self.things.items() if not gone(key, one)}
 
     def _make(self, step: Step[Spec]) -> None:
         spec = step.spec
@@ -52,7 +52,7 @@ class FakeWorld:
             if not any(one == SandboxSpec(path=spec.netns) for one in self.things.values()):
                 raise NotFound(f"no sandbox {spec.netns}")
         if isinstance(spec, TableSpec):
-            self._drop(lambda one: isinstance(one, RuleSpec))
+            self._drop(lambda key, one: isinstance(one, RuleSpec))
             self.things |= {f"rule:{s}:{e}": RuleSpec(set=s, element=e, value=v) for s, e, v in spec.elements}
         self.things.pop(f"new:{step.key}", None)
         if isinstance(spec, BridgeSpec | PortSpec) and step.verb is Verb.CREATE and step.key in self.things:
