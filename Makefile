@@ -71,7 +71,7 @@ $(BIN)/python: | $(APT)
 .venv/.stamp: requirements.lock pyproject.toml | $(BIN)/python
 	@echo "==> locked Python dependencies"
 	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off \
-	  --require-hashes -r requirements.lock | { grep -E '^(Collecting|Installing|Successfully)' || true; }
+	  --require-hashes -r requirements.lock | { grep --line-buffered -E '^(Collecting|Installing|Successfully)' || true; }
 	@echo "==> hawser itself"
 	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps --config-settings editable_mode=compat -e .
 	@touch $@

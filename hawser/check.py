@@ -6,6 +6,7 @@ answers None when the part works, else one line: what is missing and what to do.
 """
 
 import ctypes
+import errno
 import os
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def _libc() -> ctypes.CDLL:
 
 
 def _unshare(flags: int) -> str | None:
-    return None if _libc().unshare(flags) == 0 else os.strerror(ctypes.get_errno())
+    return None if _libc().unshare(flags) == 0 else isolation_error(ctypes.get_errno())
 
 
 def root() -> str | None:
@@ -50,7 +51,7 @@ def root() -> str | None:
 def namespaces() -> str | None:
     for name, flag in CLONE.items():
         if reason := _in_child(lambda flag=flag: _unshare(flag)):  # type: ignore[misc]
-            return f"{name} namespace: {reason}; the kernel or a security module forbids it"
+            return f"{name} namespace: {reason}"
     return None
 
 
@@ -109,6 +110,15 @@ def nftables() -> str | None:
     return None if lib.nft_run_cmd_from_buffer(context, rules) == 0 else "NAT rules refused; load the module `nft_nat`"
 
 
+def hierarchies() -> str | None:
+    """At least one cgroup tree, so that all of a container can be found and ended."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        if after.startswith(("cgroup ", "cgroup2 ")) and os.access(before.split()[4], os.W_OK):
+            return None
+    return "no cgroup tree is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup"
+
+
 def controllers() -> str | None:
     """The cgroup controllers cpu, memory and pids, in either version of the hierarchy."""
     found: set[str] = set()
@@ -130,10 +140,19 @@ def ipv6() -> str | None:
 
 def _isolate() -> str | None:
     if reason := _unshare(ISOLATED):
-        return f"private namespaces: {reason}; run as root"
+        return f"private namespaces: {reason}"
     if _libc().mount(b"none", b"/", None, 0x4000 | 0x40000, None):
-        return f"private mounts: {os.strerror(ctypes.get_errno())}"
+        return f"private mounts: {isolation_error(ctypes.get_errno())}"
     return None
+
+
+def isolation_error(number: int) -> str:
+    """Why a process could not get namespaces of its own, and what to do."""
+    if number == errno.EINVAL:
+        return "the root directory is no mount point (a plain chroot); bind-mount it onto itself before chroot"
+    if number in (errno.EPERM, errno.EACCES):
+        return f"{os.strerror(number)}; run as root"
+    return f"{os.strerror(number)}; the kernel or a security module forbids it"
 
 
 def _in_child(probe: Callable[[], str | None]) -> str | None:
@@ -160,7 +179,8 @@ PROBES: tuple[tuple[str, str, bool, Callable[[], str | None]], ...] = (
     ("bridge, veth", "networks, labs", True, links),
     ("nftables", "NAT, published ports, isolation", True, nftables),
     ("overlayfs", "containers on images", True, overlayfs),
-    ("cgroups", "limits of containers", False, controllers),
+    ("cgroups", "containers", True, hierarchies),
+    ("cpu, memory, pids", "limits of containers", False, controllers),
     ("ipv6", "IPv6 addresses of networks", False, ipv6),
 )
 

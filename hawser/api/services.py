@@ -10,7 +10,7 @@ from hawser.store import EventKind
 
 from ..faults import Fault
 from ..workloads.model import check_labels
-from .common import body, flag, node_of, stream
+from .common import body, node_of, stream
 
 routes = web.RouteTableDef()
 ONE = "/v1/services/{tenant}/{service}"
@@ -68,8 +68,7 @@ async def show(request: web.Request) -> web.Response:
     found = node_of(request).mesh.instances(tenant, service)
     if not found:
         raise Fault(f"no service {service} of tenant {tenant}; see: hawser svc ls", "not-found")
-    healthy = flag(request, "healthy")
-    return web.json_response([document(instance) for instance in found if instance.healthy or not healthy])
+    return web.json_response([document(instance) for instance in found])
 
 
 @routes.delete(ONE + "/{id}")

@@ -136,7 +136,7 @@ def kill(containers: tuple[str, ...], signal: str) -> int:
 
 
 @click.command()
-@click.option("--time", "timeout", type=float, help="Seconds before SIGKILL [default: the container's, 10].")
+@click.option("--time", "-t", "timeout", type=float, help="Seconds before SIGKILL [default: the container's, 10].")
 @click.argument("containers", nargs=-1, required=True)
 def stop(containers: tuple[str, ...], timeout: float | None) -> int:
     """Stop containers."""

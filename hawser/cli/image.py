@@ -1,6 +1,7 @@
 """`hawser image`: root file systems that containers run on."""
 
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -31,8 +32,12 @@ def import_(tarball: str, name: str) -> None:
 def ls(json_: bool) -> None:
     """List images."""
     images = client().get("/v1/images")
-    rows = ((i["name"], i["id"][:12], f"{i['size'] / 1e6:.1f} MB", i["created"]) for i in images)
+    rows = ((i["name"], i["id"][:12], f"{i['size'] / 1e6:.1f} MB", _time(i["created"])) for i in images)
     listing(json_, images, ("NAME", "ID", "SIZE", "CREATED"), rows)
+
+
+def _time(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 @image.command()

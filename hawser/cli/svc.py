@@ -5,6 +5,7 @@ import json
 import click
 
 from ..client import segment
+from ..faults import Fault
 from .common import as_json, client, listing, show_json, tenant_option
 
 COLUMNS = ("TENANT", "SERVICE", "INSTANCE", "ADDRESSES", "PORT", "HEALTH", "REASON")
@@ -88,10 +89,14 @@ def show(service: str, tenant: str) -> None:
 @as_json
 @click.argument("service")
 def resolve(service: str, tenant: str, json_: bool) -> None:
-    """What a container of the tenant would find: healthy instances only."""
-    records = client().get(f"/v1/services/{segment(tenant)}/{segment(service)}", healthy=1)
-    rows = ((address, record["port"]) for record in records for address in record["addresses"])
-    listing(json_, records, ("ADDRESS", "PORT"), rows)
+    """What a container of the tenant would find: healthy instances only. Ends with 3 when there is none."""
+    records = client().get(f"/v1/services/{segment(tenant)}/{segment(service)}")
+    healthy = [record for record in records if record["healthy"]]
+    if not healthy:
+        reasons = "; ".join(f"{record['id']}: {record['reason']}" for record in records)
+        raise Fault(f"no instance of {tenant}/{service} is healthy: {reasons}", "not-found")
+    rows = ((address, record["port"]) for record in healthy for address in record["addresses"])
+    listing(json_, healthy, ("ADDRESS", "PORT"), rows)
 
 
 @svc.command()

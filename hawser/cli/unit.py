@@ -20,6 +20,7 @@ VERBS = {
     "destroy": "Stop the unit and forget it.",
 }
 # after `start` an inactive unit is one that has ended well, or one that no machine can take
+SUBMITS = " A file that exists, or the template beside it, is submitted first."
 DONE = {"stop": ("inactive", "failed")} | dict.fromkeys(("start", "restart"), ("active", "inactive", "failed"))
 
 
@@ -37,10 +38,28 @@ def submit(files: tuple[str, ...]) -> None:
 
 
 def _submit(file: str) -> str:
-    name = Path(file).name
-    client().put(f"/v1/units/{segment(name)}", {"text": Path(file).read_text(errors="replace")})
+    """Submit a file under its own name."""
+    return _put(Path(file).name, Path(file))
+
+
+def _put(name: str, file: Path) -> str:
+    client().put(f"/v1/units/{segment(name)}", {"text": file.read_text(errors="replace")})
     click.echo(name)
     return name
+
+
+def _found(name: str) -> str:
+    """The unit that an argument means: a file that exists (or its template beside it) is submitted first."""
+    file = Path(name)
+    prefix, at, instance = file.name.partition("@")
+    if at and instance in ("", ".service"):
+        raise Fault(f"{file.name} is a template; name an instance, such as {prefix}@1{instance}", "usage")
+    if file.is_file():
+        return _submit(name)
+    template = file.with_name(f"{prefix}@.service")
+    if at and template.is_file():
+        return _put(file.name, template)
+    return file.name if file.parent == Path() else name
 
 
 def _verb(verb: str, help_: str) -> click.Command:
@@ -50,14 +69,13 @@ def _verb(verb: str, help_: str) -> click.Command:
     def command(names: tuple[str, ...], wait: bool, timeout: float) -> int:
         code = 0
         for name in names:
-            if Path(name).is_file() and verb in ("load", "start"):
-                name = _submit(name)
+            name = _found(name) if verb in ("load", "start") else name
             client().post(f"/v1/units/{segment(name)}/{verb}")
             if wait and verb in DONE:
                 code = max(code, _await(name, DONE[verb], timeout))
         return code
 
-    return click.command(verb, help=f"{help_} A file that exists is submitted first.")(command)
+    return click.command(verb, help=f"{help_}{SUBMITS if verb in ('load', 'start') else ''}")(command)
 
 
 def _await(name: str, states: tuple[str, ...], timeout: float) -> int:

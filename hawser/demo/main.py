@@ -1,5 +1,7 @@
 """The demo from start to end: images, stage, story, report."""
 
+import hashlib
+import signal
 import sys
 from pathlib import Path
 
@@ -12,22 +14,31 @@ from .story import PACKAGES, Story
 CACHE = Path("/var/cache/hawser/demo")
 
 
-def prepare(say_to_stderr: bool = False) -> Path:
-    """Build the images' tarballs where they are missing; returns their directory."""
+def prepare(say_to_stderr: bool = False) -> dict[str, Path]:
+    """Build the images' tarballs where they are missing; returns them by image name."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    for name, packages in PACKAGES.items():
-        if not (CACHE / f"{name}.tar").exists():
-            debian.build(
-                packages,
-                CACHE / f"{name}.tar",
-                say=lambda line: print(line, file=sys.stderr if say_to_stderr else None),
-            )
-    return CACHE
+    tarballs = {name: CACHE / f"{name}-{_key(packages)}.tar" for name, packages in PACKAGES.items()}
+    for name, tarball in tarballs.items():
+        if not tarball.exists():
+            out = sys.stderr if say_to_stderr else sys.stdout
+            debian.build(PACKAGES[name], tarball, say=lambda line, out=out: print(line, file=out, flush=True))
+    return tarballs
+
+
+def _key(packages: tuple[str, ...]) -> str:
+    return hashlib.sha256(" ".join(packages).encode()).hexdigest()[:8]
+
+
+def _end(number: int, frame: object) -> None:
+    """A signal that would end the process at once lets it clean up instead."""
+    sys.exit(128 + number)
 
 
 def demo(*, keep: bool, quiet: bool) -> int:
     """Run it; 0 only when every claim was checked and true."""
     images = prepare(say_to_stderr=quiet)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     report = Report(quiet=quiet)
     stage = Stage()
     story = Story(stage, report, images)

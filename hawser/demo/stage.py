@@ -19,6 +19,7 @@ from pathlib import Path
 from hawser.netd.drivers import netlink, netns
 from hawser.netd.drivers.netlink import Netlink
 
+from ..check import isolation_error
 from ..client import Client
 from ..faults import Fault
 from . import probes
@@ -100,7 +101,7 @@ class Stage:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.unshare(CLONE_NEWNS | CLONE_NEWNET) or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None):
             shutil.rmtree(self.directory)
-            raise Fault(f"private namespaces: {os.strerror(ctypes.get_errno())}; see: hawser check", "unavailable")
+            raise Fault(f"private namespaces: {isolation_error(ctypes.get_errno())}", "unavailable")
         netns.lo_up()
         netns.create(self.outside, netns.lo_up)
         target = os.open(self.outside, os.O_RDONLY | os.O_CLOEXEC)

@@ -4,6 +4,7 @@ import os
 import signal
 import statistics
 import time
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ QUERIES = 50
 class Story:
     """The chapters, over one stage and one report."""
 
-    def __init__(self, stage: Stage, report: Report, images: Path) -> None:
+    def __init__(self, stage: Stage, report: Report, images: Mapping[str, Path]) -> None:
         self.stage = stage
         self.desk = Desk(stage.client)
         self.report = report
@@ -48,9 +49,9 @@ class Story:
         if not up:
             raise Fault(f"the node did not start:\n{self.stage.log()}")
         with self.report.measured("image import"):
-            for name in PACKAGES:
-                with (self.images / f"{name}.tar").open("rb") as tarball:
-                    self.stage.client.upload("/v1/images", tarball, name=name)
+            for name, tarball in self.images.items():
+                with tarball.open("rb") as source:
+                    self.stage.client.upload("/v1/images", source, name=name)
         packages = ", ".join(packages[0] for packages in PACKAGES.values())
         names = [image["name"] for image in self.stage.client.get("/v1/images")]
         self.report.claim(
@@ -69,7 +70,7 @@ class Story:
                 len(bridges) == list(TENANTS).index(tenant) + 1 and len(network["subnets"]) == 2,
                 self.report.took(f"network {tenant}"),
             )
-        self.report.claim("nothing is pending after that", self.stage.client.get("/v1/plan") == [])
+        self.settled("nothing is pending after that")
 
     def units(self) -> None:
         self.report.chapter("Their applications, from unit files: a web server twice, a data server")
@@ -180,8 +181,12 @@ class Story:
         self.report.claim("no request was lost meanwhile", sent > 0 and lost == 0, f"{sent} sent, {lost} lost")
         after = self.desk.processes()
         self.report.claim("every container runs on in the same process", before == after, f"{len(after)} containers")
-        settled = probes.until(lambda: self.stage.client.get("/v1/plan") == [], 5)
-        self.report.claim("and nothing is pending", settled)
+        self.settled("and nothing is pending")
+
+    def settled(self, text: str) -> None:
+        """Claim that the plan comes to nothing."""
+        empty = probes.until(lambda: self.stage.client.get("/v1/plan") == [], 5)
+        self.report.claim(text, empty, "" if empty else str(self.stage.client.get("/v1/plan")))
 
     def end(self) -> None:
         self.report.chapter("Everything is removed")

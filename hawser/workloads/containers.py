@@ -14,7 +14,7 @@ from hawser.netd.errors import Exists as NetworkExists
 from hawser.netd.errors import NotFound as NoNetwork
 from hawser.netd.model import Publish
 from hawser.runtime.agent import Runtime
-from hawser.runtime.model import ContainerSpec, State
+from hawser.runtime.model import ContainerSpec, State, check
 
 from ..faults import Fault
 from . import view
@@ -93,6 +93,10 @@ class Containers:
             raise Fault(
                 f"container {spec.name} exists; choose another name or remove it: hawser rm {spec.name}", "conflict"
             )
+        # before anything is made for it: the errors that need nothing but the request
+        check(spec)
+        if spec.image is not None:
+            self._runtime.images.get(spec.image)
         self._names.add(spec.name)
         try:
             with self.making(spec.id):

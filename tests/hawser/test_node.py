@@ -225,9 +225,26 @@ def test_units_are_run_announced_found_and_brought_back(clean: NodeProcess, tmp_
     until(lambda: pid_of(clean, "web@1.service") not in (0, pid), what="its return")
     until(lambda: clean.state("web@1.service") == "active", what="its state")
     until(lambda: probes.http(None, "127.0.0.1", 8081) == "ahoy\n", what="its page")
+    assert clean.hawser("svc", "resolve", "-t", "blue", "nothing").code == 3
     assert clean.hawser("unit", "stop", "--wait", "web@2.service").code == 0
     until(lambda: len(clean.client.get("/v1/services")) == 1, what="one instance")
     until(lambda: clean.client.get("/v1/plan") == [], what="an empty plan")
+
+
+def test_an_instance_is_started_from_the_template_beside_it(clean: NodeProcess, tmp_path: Path) -> None:
+    (tmp_path / "nap@.service").write_text("[Service]\nExecStart=/bin/sleep 100000%i\n")
+    assert clean.hawser("unit", "start", "--wait", str(tmp_path / "nap@7.service")).code == 0
+    assert clean.client.get("/v1/containers/nap@7.service")["argv"] == ["/bin/sleep", "1000007"]
+    outcome = clean.hawser("unit", "start", str(tmp_path / "nap@.service"))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "nap@1.service" in outcome.err
+
+
+def test_a_service_without_a_healthy_instance_says_why(clean: NodeProcess) -> None:
+    clean.hawser("svc", "announce", "--address", "127.0.0.9", "--interval", "0.1", "web", "9")
+    outcome = clean.hawser("svc", "resolve", "web")
+    assert (outcome.code, outcome.out) == (3, "")
+    assert "healthy" in outcome.err
 
 
 def test_a_unit_without_a_container_is_a_process_of_the_machine(clean: NodeProcess, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from hawser.labs.errors import Conflict, Exists, LabError, NotFound
 from hawser.labs.model import Topology
 from hawser.labs.render import FIRST_BRIDGE, Cable
 from hawser.labs.report import Report
-from hawser.netd.drivers import netns
+from hawser.netd.drivers import netlink, netns
+from hawser.netd.drivers.netlink import Netlink
 from tests.wait import until
 
 pytestmark = pytest.mark.root
@@ -200,7 +201,8 @@ def test_a_failed_up_leaves_nothing(rundir: Path) -> None:
 
 CRASH = """
 import sys, os, signal
-from hawser.netd.drivers import netns
+from hawser.netd.drivers import netlink, netns
+from hawser.netd.drivers.netlink import Netlink
 from hawser.labs import Lab, tree
 import hawser.labs.drivers.home as home
 left = int(sys.argv[2])
@@ -263,6 +265,8 @@ def test_foreign_things_are_untouched(rundir: Path, instance: str) -> None:
     sleeper.kill()
     sleeper.wait()
     netns.remove(foreign)
+    with Netlink() as kernel:
+        kernel.do([netlink.delete_link(f"h1-eth0{instance[:4]}")])
 
 
 def test_the_first_frame_of_a_new_lab_arrives(rundir: Path) -> None:
