@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hawser.store import Compare, DeleteOp, KeyValue, Op, PutOp, Store, absent, unchanged
 
 from . import ipam, model, parse
-from .errors import Conflict, Invalid
+from .errors import Conflict, Invalid, NetError
 from .model import Address, Network, Port, Publish, Subnet, interface
 
 TRIES = 64
@@ -87,7 +87,8 @@ class Claims:
         raise Conflict(f"network {network.key}: too many others take addresses at once; try again")
 
     async def release(self, port: Port) -> None:
-        """Give back a port's claims and remove its record; nothing when it is not there."""
+        """Give back a port's claims and remove its record; nothing when it is not there. NetError when it holds a host
+        port whose holders cannot be read."""
         deletes: list[Op] = [DeleteOp(_address_key(port.on, address.ip)) for address in port.addresses]
         deletes.append(DeleteOp(model.PORTS + port.id))
         while True:
@@ -151,8 +152,7 @@ class Claims:
         entry = await self._store.get(key)
         if entry is None:
             return absent(key), {}
-        holders: dict[str, str] = json.loads(entry.value)
-        return unchanged(entry), holders
+        return unchanged(entry), _decoded(entry)
 
 
 def _port(network: Network, wanted: Wanted, chosen: Sequence[Address]) -> Port:
@@ -177,4 +177,14 @@ def _published_key(publish: Publish) -> str:
 
 
 def _owner(holder: KeyValue) -> str:
-    return holder.value.decode().split(":")[0]
+    return holder.value.decode(errors="replace").split(":")[0]
+
+
+def _decoded(entry: KeyValue) -> dict[str, str]:
+    try:
+        holders = json.loads(entry.value)
+        if isinstance(holders, dict) and all(isinstance(holder, str) for holder in holders.values()):
+            return holders
+    except (ValueError, RecursionError):
+        pass
+    raise NetError(f"record {entry.key} cannot be read: it lists no holders of a port; correct or delete it")

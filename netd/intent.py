@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from hawser.store import KeyValue, PutOp, Store, absent
+from hawser.store import PutOp, Store, absent
 from hawser.store.reconcile import Step, Verb
 
 from . import compile as compiler
@@ -32,24 +32,25 @@ class Intent:
         self.unreadable: dict[str, str] = {}
 
     async def load(self) -> None:
-        """Read everything anew."""
-        self.unreadable = {}
-        self.networks = {n.key: n for n in await self._read(model.NETWORKS, parse.parse_network)}
-        self.ports = {p.id: p for p in await self._read(model.PORTS, parse.parse_port)}
-        entries = (await self._store.range(model.SANDBOXES, prefix=True)).kvs
-        self.sandboxes = {entry.key.removeprefix(model.SANDBOXES): entry.value.decode() for entry in entries}
+        """Read everything anew, all or nothing."""
+        unreadable: dict[str, str] = {}
+        networks = await self._read(model.NETWORKS, _network, unreadable)
+        ports = await self._read(model.PORTS, _port, unreadable)
+        sandboxes = await self._read(model.SANDBOXES, _sandbox, unreadable)
+        self.networks, self.ports, self.sandboxes, self.unreadable = networks, ports, sandboxes, unreadable
 
     def leaving(self, port: Port) -> bool:
         """Whether a port is on its way out, by itself or with its sandbox."""
         return port.leaving or port.sandbox not in self.sandboxes
 
-    async def _read(self, prefix: str, parser: Callable[[Any], T]) -> list[T]:
-        found: list[T] = []
+    async def _read(self, prefix: str, parser: Callable[[str, bytes], T], unreadable: dict[str, str]) -> dict[str, T]:
+        found: dict[str, T] = {}
         for entry in (await self._store.range(prefix, prefix=True)).kvs:
+            key = entry.key.removeprefix(prefix)
             try:
-                found.append(parser(_decoded(entry)))
-            except (Invalid, ValueError) as error:
-                self.unreadable[entry.key] = f"record {entry.key} cannot be read: {error}; correct or delete it"
+                found[key] = parser(key, entry.value)
+            except (Invalid, ValueError, RecursionError) as error:
+                unreadable[entry.key] = f"record {entry.key} cannot be read: {error}; correct or delete it"
         return found
 
     def network(self, tenant: str, name: str) -> Network:
@@ -102,8 +103,29 @@ class Intent:
         return tuple(step for step in found if not self.unreadable or step.verb is not Verb.DELETE)
 
 
-def _decoded(entry: KeyValue) -> Any:
-    plain = json.loads(entry.value)
+def _network(key: str, value: bytes) -> Network:
+    network = parse.parse_network(_decoded(value))
+    return _named(network, network.key, key)
+
+
+def _port(key: str, value: bytes) -> Port:
+    port = parse.parse_port(_decoded(value))
+    return _named(port, port.id, key)
+
+
+def _sandbox(key: str, value: bytes) -> str:
+    parse.check_label(key, "sandbox")
+    return parse.parse_path(value.decode())
+
+
+def _named(record: T, own: str, key: str) -> T:
+    if own != key:
+        raise Invalid(f"it is {own}'s")
+    return record
+
+
+def _decoded(value: bytes) -> Any:
+    plain = json.loads(value)
     if not isinstance(plain, dict):
         raise Invalid("it is no object")
     return plain

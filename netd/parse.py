@@ -18,6 +18,7 @@ LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 KNOWN = ("gateways", "internal", "kind", "mtu", "name", "subnets", "tenant")
 MTU_MIN, MTU6_MIN, MTU_MAX = 576, 1280, 65535
 PROTOS = ("tcp", "udp")
+MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 MAPPED = ip_network("::ffff:0:0/96")
 PUBLISH = re.compile(r"(?:(\[[^\]]+\]|[^:\[\]]+):)?(\d+):(\d+)(?:/(\w+))?")
 
@@ -203,6 +204,19 @@ def encode_port(port: Port) -> dict[str, Any]:
     }
 
 
+def parse_path(text: object) -> str:
+    """The path of a namespace, absolute; Invalid."""
+    if not isinstance(text, str) or not text.startswith("/") or not text.isprintable():
+        raise Invalid(f"path {text!r}: give an absolute path in plain text")
+    return text
+
+
+def _parse_mac(text: object) -> str:
+    if not isinstance(text, str) or not MAC.fullmatch(text):
+        raise Invalid(f"mac {text!r}: give six octets, like 02:00:00:00:00:01")
+    return text
+
+
 def parse_port(plain: Mapping[str, Any]) -> Port:
     """A port from its plain form in the store; Invalid when it is no such thing."""
     try:
@@ -211,11 +225,13 @@ def parse_port(plain: Mapping[str, Any]) -> Port:
             ifname=check_ifname(plain["ifname"]),
             tenant=check_label(plain["tenant"], "tenant"),
             network=check_label(plain["network"], "network"),
-            netns=plain["netns"],
-            mac=plain["mac"],
+            netns=parse_path(plain["netns"]),
+            mac=_parse_mac(plain["mac"]),
             addresses=tuple(_parse_interface(address) for address in plain["addresses"]),
             publish=tuple(parse_publish(publish) for publish in plain["publish"]),
             leaving=plain.get("leaving", False) is True,
         )
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise Invalid(f"port: {error!r}") from error
+    except KeyError as error:
+        raise Invalid(f"port: {error} is missing") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Invalid(f"port: {error}") from error

@@ -54,7 +54,7 @@ class Nft:
         self._lib.nft_ctx_output_set_flags(self._context, JSON | NUMERIC_PROTO)
         try:
             failed = self._lib.nft_run_cmd_from_buffer(self._context, f"list table inet {name}".encode()) != 0
-            output = (self._lib.nft_ctx_get_output_buffer(self._context) or b"").decode()
+            output = (self._lib.nft_ctx_get_output_buffer(self._context) or b"").decode(errors="replace")
         finally:
             self._lib.nft_ctx_output_set_flags(self._context, 0)
         if failed:
@@ -66,7 +66,7 @@ class Nft:
         return objects
 
     def _refused(self) -> NetError:
-        text = (self._lib.nft_ctx_get_error_buffer(self._context) or b"").decode().strip()
+        text = (self._lib.nft_ctx_get_error_buffer(self._context) or b"").decode(errors="replace").strip()
         first = text.splitlines()[0] if text else "refused"
         kind = next((kind for words, kind in WORDS.items() if words in text), NetError)
         return kind(f"nftables: {first}" + ("; run as root" if kind is Denied else ""))

@@ -15,6 +15,8 @@ from hawser.netd.model import Publish
 from hawser.netd.parse import parse_publish
 from hawser.netd.world import Kernel
 from hawser.store import Store
+from hawser.store import Unavailable as StoreUnavailable
+from hawser.store.reconcile import Phase
 from tests.wait import auntil
 
 from .fake import FakeWorld
@@ -275,15 +277,110 @@ async def test_a_failing_step_is_reported_and_tried_again_while_the_rest_goes_on
     assert await net.plan() == ()
 
 
-async def test_a_record_that_cannot_be_read_removes_nothing(net: NetAgent, store: Store, kernel: FakeWorld) -> None:
-    await box(net, "a")
+DEEP = b"[" * 100_000
+PORT = b'{"sandbox":"a","ifname":"eth0","tenant":"t","network":"n","netns":%s,"mac":%s,"addresses":%s,"publish":%s}'
+GOOD = (b'"/run/a"', b'"02:00:00:00:00:01"', b"[]", b"[]")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        (model.NETWORKS + "t/n", b"{nonsense", "Expecting"),
+        (model.NETWORKS + "t/n", b"[]", "no object"),
+        (model.NETWORKS + "t/n", b"\xff\xfe\xfd", "decode"),
+        (model.NETWORKS + "t/n", DEEP, "recursion"),
+        (model.NETWORKS + "t/n", b'{"tenant":"t","name":"other"}', "it is t/other's"),
+        (model.SANDBOXES + "a", b"\xff", "can't decode"),
+        (model.SANDBOXES + "a", b"relative", "absolute path"),
+        (model.SANDBOXES + "a", b"/run/\0", "absolute path"),
+        (model.SANDBOXES + "../a", b"/run/a", "1-63 of a-z"),
+        (model.PORTS + "a:eth0", b"{}", "'sandbox' is missing"),
+        (model.PORTS + "a:eth1", PORT % GOOD, "it is a:eth0's"),
+        (model.PORTS + "a:eth0", PORT % (b"5", *GOOD[1:]), "absolute path"),
+        (model.PORTS + "a:eth0", PORT % (GOOD[0], b'"x"', *GOOD[2:]), "six octets"),
+        (model.PORTS + "a:eth0", PORT % (*GOOD[:2], b"[5]", b"[]"), "give an address"),
+        (model.PORTS + "a:eth0", PORT % (*GOOD[:2], b"7", b"[]"), "not iterable"),
+        (model.PORTS + "a:eth0", PORT % (*GOOD[:3], b"[80]"), "expected string"),
+    ],
+)
+async def test_a_record_that_cannot_be_read_is_said_and_stops_nothing_else(
+    net: NetAgent, store: Store, kernel: FakeWorld, key: str, value: bytes, why: str
+) -> None:
+    """And nothing is removed: it might be what the record means."""
+    await box(net, "a", publish="80:80")
+    await box(net, "b")
     want = dict(kernel.things)
-    await store.put(model.NETWORKS + "t/n", b"{nonsense")
-    assert await net.reconcile() == ()
-    assert kernel.things == want
+    await store.put(key, value)
+    kernel.things = {key: one for key, one in want.items() if key != "port:b:eth0"}
+    async with asyncio.TaskGroup() as group:
+        loop = group.create_task(net.run())
+        await auntil(lambda: any(status.attempts >= 2 for status in net.statuses()), what="a second try")
+        assert not loop.done()
+        loop.cancel()
     (status,) = net.statuses()
-    assert "cannot be read" in status.reason
-    assert (await net.plan()) == ()
+    assert (status.key, status.phase) == (key, Phase.FAILED)
+    assert status.reason.startswith(f"record {key} cannot be read: ")
+    assert why in status.reason
+    assert "\n" not in status.reason
+    if not key.startswith(model.NETWORKS):  # what is on that network waits for it
+        assert kernel.things == want
+    assert want.items() >= kernel.things.items()
+
+
+class Ailing:
+    """A store or kernel whose calls raise, until it is well again."""
+
+    def __init__(self, real: Any) -> None:
+        self._real, self.refused = real, 0
+        self.error: Exception | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self.error is not None and name != "close":
+            self.refused += 1
+            raise self.error
+        return getattr(self._real, name)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(5, "Input/output error"), StoreUnavailable("no store"), NetError("no kernel"), TimeoutError("late")],
+)
+@pytest.mark.parametrize("part", ["store", "kernel"])
+async def test_no_foreseen_error_ends_the_loop(
+    store: Store, kernel: FakeWorld, instance: str, rundir: Path, part: str, error: Exception
+) -> None:
+    sick: dict[str, Any] = {"store": Ailing(store), "kernel": Ailing(kernel)}
+    net = NetAgent(sick["store"], instance, rundir, kernel=lambda *_: sick["kernel"])
+    await net.open()
+    await net.create_network(SMALL)
+    want = dict(kernel.things)
+    kernel.things = {}
+    async with asyncio.TaskGroup() as group:
+        sick[part].error = error
+        loop = group.create_task(net.run())
+        await auntil(lambda: sick[part].refused >= 3, what="a third try")
+        assert [(status.key, status.phase) for status in net.statuses()] == [("netd:", Phase.FAILED)]
+        sick[part].error = None
+        net.wake()
+        await auntil(lambda: kernel.things == want and not net.statuses(), what="the repair")
+        loop.cancel()
+    await net.close()
+
+
+async def test_a_port_whose_holders_cannot_be_read_is_said(net: NetAgent, store: Store) -> None:
+    await box(net, "a", publish="80:80")
+    for value in (b"{", b"[]", b'{"*": 5}', DEEP):
+        await store.put(model.PUBLISHED + "tcp/80", value)
+        with pytest.raises(NetError, match=r"published/tcp/80 cannot be read.*correct or delete it"):
+            await box(net, "b", publish="80:80")
+    with pytest.raises(NetError, match="cannot be read"):
+        await net.remove_sandbox("a")
+    await net.reconcile()
+    assert [status.key for status in net.statuses()] == ["port:a:eth0"]
+    await store.delete(model.PUBLISHED + "tcp/80")
+    await net.reconcile()
+    assert net.statuses() == ()
+    assert not [key for key in await records(store) if "a:eth0" in key]
 
 
 async def test_a_claim_without_a_sandbox_is_given_back(net: NetAgent, store: Store) -> None:
