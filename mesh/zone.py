@@ -9,12 +9,14 @@
 A name exists while something is announced under it, healthy or not: a service without a healthy instance, an IPv4-only
 service asked for AAAA, and a name that only has names below it answer with no data, never with "no such name", which a
 resolver would keep for every type (RFC 2308, RFC 8020). An instance without a port (0) has addresses and no SRV. Names
-of other tenants do not exist here. Pure.
+of other tenants do not exist here. An address that the listener's network cannot reach (`Listener.hidden`) is left out
+everywhere; an instance that has no other is as one without an address. Pure.
 """
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network, IPv6Network
 
 from .model import Address, Instance
 from .wire import Name, Rcode, Type, write_name
@@ -50,11 +52,17 @@ NODATA, NXDOMAIN = Answer(), Answer(rcode=Rcode.NXDOMAIN)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
     """Where a tenant's containers ask: the gateways of their networks (UDP and TCP), and whether names of others are
-    asked of the machine's resolvers."""
+    asked of the machine's resolvers. Addresses in a `hidden` subnet are not given: networks of one tenant do not reach
+    each other, so these are the subnets of its other networks on this node."""
 
     tenant: str
     addresses: tuple[Address, ...]
     forward: bool = False
+    hidden: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    def shows(self, address: Address) -> bool:
+        """Whether who asks here may be told of an address."""
+        return not any(address in subnet for subnet in self.hidden)
 
 
 @dataclass(slots=True)
@@ -73,9 +81,14 @@ class View:
         for instance in instances:
             if instance.tenant != listener.tenant:
                 continue
-            view.services.setdefault(instance.service.encode(), {})[instance.id.encode()] = instance
+            shown = tuple(filter(listener.shows, instance.addresses))
             for address in instance.addresses if instance.healthy else ():
-                view.reverse.setdefault(reverse_name(address), []).append(instance)
+                found = view.reverse.setdefault(reverse_name(address), [])
+                if address in shown:
+                    found.append(instance)
+            if len(shown) < len(instance.addresses):
+                instance = replace(instance, addresses=shown)
+            view.services.setdefault(instance.service.encode(), {})[instance.id.encode()] = instance
         return view
 
     def owns(self, name: Name) -> bool:
@@ -118,7 +131,7 @@ class View:
     def _srv(self, name: Name, service: bytes, type: int) -> Answer:
         if type != Type.SRV:
             return _any(type)
-        healthy = [item for item in self.services[service].values() if item.healthy and item.port]
+        healthy = [item for item in self.services[service].values() if item.healthy and item.port and item.addresses]
         answers = tuple(
             Record(name, Type.SRV, struct.pack("!3H", 0, 1, item.port) + write_name(host_name(item)))
             for item in healthy

@@ -1,7 +1,7 @@
 """Answers to queries, byte for byte, judged by an independent DNS library."""
 
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
 import dns.edns
@@ -34,6 +34,15 @@ INSTANCES = (
 )
 
 
+BOTH = (
+    instance(id="near", addresses=["10.0.0.11"], port=8080),
+    instance(id="far", addresses=["10.7.0.11", "fd07::11"], port=8081),
+    instance(id="two", addresses=["10.7.0.12", "10.0.0.12"], port=8082),
+    instance(service="away", id="1", addresses=["10.7.0.13"], port=5432),
+)
+HIDDEN = (ip_network("10.7.0.0/24"), ip_network("fd07::/64"))
+
+
 def responder(instances: tuple[Instance, ...] = INSTANCES, tenant: str = "acme", forward: bool = False) -> Responder:
     listener = Listener(tenant=tenant, addresses=(GATEWAY,), forward=forward)
     return Responder(listener, lambda tenant: instances)
@@ -64,6 +73,42 @@ def test_a_service_is_its_healthy_instances() -> None:
     assert found.flags & dns.flags.AA
     assert 0 < found.answer[0].ttl <= 5
     assert addresses(ask("web.acme.mesh.internal", "AAAA")) == ["fd00::12"]
+
+
+def reaching(*hidden: IPv4Network | IPv6Network) -> Responder:
+    """Asked from a network that does not reach these."""
+    listener = Listener(tenant="acme", addresses=(GATEWAY,), hidden=hidden)
+    return Responder(listener, lambda tenant: BOTH)
+
+
+def test_an_address_that_cannot_be_reached_is_not_given() -> None:
+    server = reaching(*HIDDEN)
+    assert sorted(addresses(ask("web.acme.mesh.internal", server=server))) == ["10.0.0.11", "10.0.0.12"]
+    assert outcome(ask("web.acme.mesh.internal", "AAAA", server=server)) == "NODATA"
+    assert addresses(ask("two.web.acme.mesh.internal", server=server)) == ["10.0.0.12"]
+    assert len(addresses(ask("web.acme.mesh.internal", server=reaching()))) == 4
+    assert len(addresses(ask("web.acme.mesh.internal", server=reaching(HIDDEN[1])))) == 4
+
+
+@pytest.mark.parametrize("kind", ["A", "AAAA", "SRV"])
+@pytest.mark.parametrize("name", ["far.web.acme.mesh.internal", "away.acme.mesh.internal"])
+def test_what_has_no_address_left_has_no_data(name: str, kind: str) -> None:
+    assert outcome(ask(name, kind, server=reaching(*HIDDEN))) == "NODATA"
+
+
+def test_srv_points_only_where_one_can_go() -> None:
+    server = reaching(*HIDDEN)
+    found = ask("_web._tcp.acme.mesh.internal", "SRV", server=server)
+    assert sorted(record.port for record in found.answer[0]) == [8080, 8082]
+    assert sorted(str(record) for rrset in found.additional for record in rrset) == ["10.0.0.11", "10.0.0.12"]
+    assert outcome(ask("_away._tcp.acme.mesh.internal", "SRV", server=server)) == "NODATA"
+
+
+def test_an_address_that_cannot_be_reached_has_no_name_and_is_asked_of_nobody_else() -> None:
+    listener = Listener(tenant="acme", addresses=(GATEWAY,), hidden=HIDDEN, forward=True)
+    server = Responder(listener, lambda tenant: BOTH)
+    assert outcome(ask("11.0.7.10.in-addr.arpa", "PTR", server=server)) == "NODATA"
+    assert ask("12.0.0.10.in-addr.arpa", "PTR", server=server).answer
 
 
 def test_an_instance_has_a_name_of_its_own() -> None:

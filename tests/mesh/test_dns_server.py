@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
-from ipaddress import ip_address
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import dns.asyncquery
@@ -129,6 +130,16 @@ async def test_set_opens_what_is_new_closes_what_is_gone_and_leaves_the_rest() -
         assert addresses(await ask(str(TWO), port, WEB)) == ["10.0.0.11"]
         assert await server.set([Listener(tenant="beta", addresses=(TWO,))]) == {}
         assert (await ask(str(TWO), port, WEB)).rcode() == dns.rcode.NXDOMAIN
+
+
+async def test_what_a_listener_hides_changes_at_once() -> None:
+    async with serving(acme(ONE)) as (server, port):
+        assert addresses(await ask(str(ONE), port, WEB)) == ["10.0.0.11"]
+        assert await server.set([replace(acme(ONE), hidden=(ip_network("10.0.0.0/24"),))]) == {}
+        for tcp in (False, True):
+            assert not (await ask(str(ONE), port, WEB, tcp=tcp)).answer
+        assert await server.set([acme(ONE)]) == {}
+        assert addresses(await ask(str(ONE), port, WEB)) == ["10.0.0.11"]
 
 
 async def test_an_address_that_somebody_has_is_reported_and_the_rest_is_served() -> None:
