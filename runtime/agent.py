@@ -3,7 +3,8 @@
 Every container has a shim (drivers/shim.py) that the node only watches, by pidfd: when it ends, the record of the
 program's end is there; if not, somebody killed it, and the node kills what it left and writes the record. After a
 restart the containers' directories say what there was, their locks which shims still live. What exists beyond that
-(cgroups, half-made directories, processes without a shim) is leftover: `plan` lists it, `open` removes it.
+(cgroups of no container, half-made directories) is leftover: `plan` lists it, `open` removes it. A container that
+cannot be read is no leftover: `troubles` names it, and it stays.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from hawser.store.reconcile import Step
 
@@ -33,6 +34,7 @@ from .watch import Watch
 
 SIGKILL = 9
 RESTART = 0.2
+Outcome: TypeAlias = "asyncio.Future[RuntimeFault | None]"
 
 
 class Runtime:
@@ -60,7 +62,7 @@ class Runtime:
         self._watch = Watch(self._shelf, self._forest, self._boot, on_change)
         self._containers = self._watch.containers
         self._claim = -1
-        images.in_use = lambda layer: any(c.record.layer == layer for c in self._containers.values())
+        images.in_use = self._in_use
 
     async def open(self) -> None:
         """Start the zygote, adopt what runs, remove leftovers. Denied (not root), Conflict (another node has it)."""
@@ -109,6 +111,8 @@ class Runtime:
         self._forest.groups(spec.id, spec.limits)
         if missing := _missing(spec):
             raise Invalid(f"container {spec.name or spec.id}: mount source {missing} does not exist; create it first")
+        if reason := self._watch.troubles.get(spec.id):
+            raise Conflict(f"container {spec.id} exists but cannot be read: {reason}; choose another id")
         if spec.id in self._containers:
             raise Conflict(f"container {spec.id} exists already; remove it or choose another id")
         with self.images.lock:
@@ -125,54 +129,62 @@ class Runtime:
     async def start(self, id: str) -> ContainerInfo:
         """Run its program; returns when exec succeeded. NotRunnable (126, 127), Invalid, Conflict, Unavailable."""
         container = self._find(id)
-        if container.running or container.starting or container.removing:
-            raise Conflict(f"container {container.spec.name or id} is running, starting or being removed")
-        container.quiet.clear()
+        if container.running or container.starting:
+            raise Conflict(f"{container.words} is running or starting already")
+        outcome: Outcome = asyncio.get_running_loop().create_future()
+        container.begin_start()
         try:
             channel = await self._launcher.request(self._request(container))
+        except RuntimeFault as refused:
+            container.fail_start(refused)
+            raise
         except BaseException:
             container.quiet.set()
             raise
         try:
             answer = await channel.receive()
         except asyncio.CancelledError:
-            channel.hand_over(functools.partial(self._answered, container))
+            channel.hand_over(functools.partial(self._answered, container, outcome))
             raise
         channel.close()
-        if failure := self._answered(container, answer):
-            raise failure
+        self._answered(container, outcome, answer)
+        if fault := await outcome:
+            raise fault
         return container.info()
 
     def _request(self, container: Container) -> dict[str, Any]:
         spec, layer = container.spec, container.record.layer
         lower = self.images.root.absolute() / "layers" / layer if layer else None
         if lower and not lower.is_dir():
-            raise NotFound(
-                f"container {spec.name or spec.id}: the layer of image {spec.image} is gone; import it again"
-            )
-        if container.exit is not None:
-            self._shelf.forget_run(spec.id)
-            container.exit = None
-        container.ended.clear()
+            raise NotFound(f"{container.words}: the layer of image {spec.image} is gone; import it again")
         groups = self._forest.groups(spec.id, spec.limits)
         place = self._shelf.place(spec.id)
         return requests.start(spec, place, lower, groups, boot=self._boot, base=self.images.uid_base)
 
-    def _answered(self, container: Container, answer: Mapping[str, Any] | None) -> RuntimeFault | None:
-        container.quiet.set()
+    def _answered(self, container: Container, outcome: Outcome, answer: Mapping[str, Any] | None) -> None:
+        """The start has come to its end; of a launcher that was killed, what it left is killed first, in a thread."""
         if answer is None:
-            self._forest.clear(container.spec.id)
-            return Unavailable(
-                f"container {container.spec.name or container.spec.id}: its launcher was killed; try again"
-            )
-        if "errno" in answer:
-            return requests.fault(container.spec, answer)
-        self._watch.begin(container, decode_running(answer["state"]))
-        return None
+            clearing = asyncio.get_running_loop().run_in_executor(None, self._forest.clear, container.spec.id)
+            words = f"{container.words}: its launcher was killed; try again"
+            clearing.add_done_callback(lambda _: self._settle(container, outcome, Unavailable(words)))
+        elif "errno" in answer:
+            self._settle(container, outcome, requests.fault(container.spec, answer))
+        else:
+            self._watch.begin(container, decode_running(answer["state"]))
+            self._settle(container, outcome, None)
+
+    def _settle(self, container: Container, outcome: Outcome, fault: RuntimeFault | None) -> None:
+        if fault:
+            container.fail_start(fault)
+        else:
+            container.quiet.set()
+        if not outcome.done():
+            outcome.set_result(fault)
 
     async def stop(self, id: str, timeout: float | None = None) -> Exit:
         """Its stop signal, SIGKILL after `timeout` seconds (None: its own). Not running: how it ended, or Conflict."""
         container = self._find(id)
+        await container.quiet.wait()
         if container.running is None and container.exit:
             return container.exit
         number = container.spec.stop_signal
@@ -194,39 +206,49 @@ class Runtime:
             raise Invalid(f"signal {signal}: {error}") from error
 
     async def wait(self, id: str) -> Exit:
-        """How it ended, when it has."""
+        """How it ended, when it has; the fault of its start when that failed and it never ran."""
         container = self._find(id)
+        await container.quiet.wait()
         await container.ended.wait()
         if container.exit is None:
-            raise NotFound(f"container {id} was removed before it ran")
+            raise container.fault or NotFound(f"container {id} was removed before it ran")
         return container.exit
 
     async def remove(self, id: str, *, force: bool = False) -> None:
-        """Delete a container with its layer and log. Conflict when it runs and not `force`."""
+        """Delete a container with its layer and log. Conflict when it runs and not `force`.
+
+        One that cannot be read (`troubles`) goes only with `force`, and whatever runs in it with it.
+        """
+        if force and id in self._watch.troubles:
+            await asyncio.to_thread(self._forest.clear, id)
+            await self._delete(id)
+            return
         container = self._find(id)
         if (container.running or container.starting) and not force:
-            raise Conflict(f"container {container.spec.name or id} is running; stop it first, or force")
+            raise Conflict(f"{container.words} is running; stop it first, or force")
         await container.quiet.wait()
         if container.running:
             container.send(SIGKILL)
             await container.ended.wait()
-        if container.starting or container.removing:
-            raise Conflict(f"container {container.spec.name or id} is starting or being removed already")
-        container.removing = True
-        try:
-            hidden = self._shelf.hide(id)
-        except OSError as error:
-            container.removing = False
-            raise Unavailable(f"container {id}: cannot be removed: {error.strerror}: {error.filename}") from error
-        del self._containers[id]
-        container.ended.set()
-        # not cancelled with its caller, or the directory would stay until the next start
-        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self._dispose, hidden))
+        if container.starting or id not in self._containers:
+            raise Conflict(f"{container.words} is starting or being removed already")
+        await self._delete(id)
 
     def _dispose(self, hidden: Path) -> None:
         with contextlib.suppress(OSError):
             remove_tree(hidden)
         self.images.collect()
+
+    async def _delete(self, id: str) -> None:
+        try:
+            hidden = self._shelf.hide(id)
+        except OSError as error:
+            raise Unavailable(f"container {id}: cannot be removed: {error.strerror}: {error.filename}") from error
+        self._watch.troubles.pop(id, None)
+        if container := self._containers.pop(id, None):
+            container.ended.set()
+        # not cancelled with its caller, or the directory would stay until the next start
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self._dispose, hidden))
 
     async def execute(
         self,
@@ -240,8 +262,9 @@ class Runtime:
     ) -> ExecResult:
         """Run a command in a running container to its end; `timeout` in seconds kills it. Conflict, NotRunnable."""
         container = self._find(id)
-        if container.running is None or container.pidfd < 0:
-            raise Conflict(f"container {container.spec.name or id} is not running; start it first")
+        processes = container.processes
+        if processes is None or processes.program < 0:
+            raise Conflict(f"{container.words} is not running; start it first")
         spec = container.spec
         if not argv:
             raise Invalid("exec: no command")
@@ -255,7 +278,7 @@ class Runtime:
             "netns": None,
             "timeout": timeout,
         }
-        target = [] if spec.image is None else [container.pidfd]
+        target = [] if spec.image is None else [processes.program]
         return await run_command(self._launcher, spec, request, target)
 
     def logs(self, id: str, *, follow: bool = False, tail: int | None = None) -> AsyncIterator[LogLine]:
@@ -274,12 +297,16 @@ class Runtime:
     async def plan(self) -> tuple[Step[Leftover], ...]:
         """What `open` would remove: leftovers of this instance. Empty when all is well."""
         alive = {id for id, c in self._containers.items() if c.running or c.starting}
-        return await asyncio.to_thread(self._leftovers.plan, set(self._containers), alive)
+        return await asyncio.to_thread(self._leftovers.plan, alive | set(self._watch.troubles))
+
+    def troubles(self) -> dict[str, str]:
+        """Containers whose records could not be read when the node opened, with the reason; nothing touches them."""
+        return dict(self._watch.troubles)
 
     async def teardown(self) -> None:
         """Stop and remove everything of this instance."""
         async with asyncio.TaskGroup() as group:
-            for id in list(self._containers):
+            for id in (*self._containers, *self._watch.troubles):
                 group.create_task(self._discard(id))
         await self._launcher.stop()
         await self._clear()
@@ -290,12 +317,20 @@ class Runtime:
         with contextlib.suppress(Conflict, NotFound):
             await self.remove(id, force=True)
 
+    def _in_use(self, layer: str) -> bool:
+        """Of a container that cannot be read nobody knows on which layer it stands."""
+        return bool(self._watch.troubles) or any(c.record.layer == layer for c in list(self._containers.values()))
+
     async def _clear(self) -> None:
         for step in await self.plan():
             await asyncio.to_thread(self._leftovers.remove, step.spec)
 
     def _find(self, id: str) -> Container:
         container = self._containers.get(id)
+        if reason := self._watch.troubles.get(id):
+            raise Unavailable(
+                f"container {id} cannot be read: {reason}; mend that and restart the node, or remove it by force"
+            )
         if container is None:
             raise NotFound(f"container {id} does not exist; see: hawser ps --all")
         return container

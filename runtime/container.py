@@ -1,37 +1,40 @@
-"""One container as the node sees it: what was asked for, the processes it holds pidfds of, how it ended."""
+"""One container as the node sees it: what was asked for, the processes it holds, how it ended."""
 
 import asyncio
-import contextlib
-import os
-import signal
-import time
-from pathlib import Path
 
-from .drivers import procfs
+from .drivers.processes import Processes
 from .drivers.records import Record, Running
-from .errors import Conflict
+from .errors import Conflict, RuntimeFault
 from .model import ContainerInfo, Exit, State
 
 
 class Container:
-    """State of one container; owned by the event loop."""
+    """State of one container; owned by the event loop.
+
+    `quiet` is set while no start is under way. `ended` is set when there is nothing to wait for: it ended (`exit`), or
+    `fault` says why no end will be seen.
+    """
 
     def __init__(self, record: Record) -> None:
         self.record = record
         self.spec = record.spec
         self.running: Running | None = None
+        self.processes: Processes | None = None
         self.exit: Exit | None = None
+        self.fault: RuntimeFault | None = None
         self.quiet = asyncio.Event()
         self.quiet.set()
-        self.removing = False
-        self.shim = -1
-        self.pidfd = -1
         self.ended = asyncio.Event()
         self._started: float | None = None
 
     @property
+    def words(self) -> str:
+        """How messages call it."""
+        return f"container {self.spec.name or self.spec.id}"
+
+    @property
     def starting(self) -> bool:
-        """Whether a start is under way; `quiet` is set when none is."""
+        """Whether a start is under way."""
         return not self.quiet.is_set()
 
     @property
@@ -52,17 +55,28 @@ class Container:
             exit=self.exit,
         )
 
-    def adopt(self, running: Running) -> bool:
-        """Hold the processes of a run; False when its shim is gone."""
-        shim = procfs.hold(running.shim, running.shim_start)
-        if shim is None:
-            return False
-        # the program may have ended already; its shim then writes how
-        program = procfs.hold(running.pid, running.pid_start)
-        self.shim, self.pidfd = shim, -1 if program is None else program
-        self.running, self._started, self.exit = running, running.started, None
+    def begin_start(self) -> None:
+        """A start is under way; until it succeeds, an earlier end stays what it was."""
+        self.quiet.clear()
+        self.fault = None
+        if self.exit is None:
+            self.ended.clear()
+
+    def fail_start(self, fault: RuntimeFault) -> None:
+        """The start came to nothing."""
+        self.give_up(fault)
+        self.quiet.set()
+
+    def give_up(self, fault: RuntimeFault) -> None:
+        """No end will be seen: who waits for one is told why."""
+        self.fault = fault
+        self.ended.set()
+
+    def adopt(self, running: Running, processes: Processes) -> None:
+        """It runs."""
+        self.processes = processes
+        self.running, self._started, self.exit, self.fault = running, running.started, None, None
         self.ended.clear()
-        return True
 
     def finish(self, exit_: Exit) -> None:
         """It ended."""
@@ -75,34 +89,24 @@ class Container:
         self._started = running.started if running else None
 
     def let_go(self) -> None:
-        """Close the pidfds."""
-        for fd in (self.shim, self.pidfd):
-            if fd >= 0:
-                os.close(fd)
-        self.shim = self.pidfd = -1
+        """Hold its processes no more."""
+        if self.processes:
+            self.processes.close()
+        self.processes = None
 
     def send(self, number: int) -> None:
         """Signal the program; nothing when it is just ending. Conflict when it does not run."""
         if self.running is None:
-            raise Conflict(f"container {self.spec.name or self.spec.id} is not running")
-        if self.pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, number)
+            raise Conflict(f"{self.words} is not running")
+        if self.processes:
+            self.processes.send(number)
 
     def hears(self, number: int) -> bool:
-        """Whether its program has a disposition of its own for a signal (it handles it, holds it back, or ignores it).
-        PID 1 of a namespace has no default actions (pid_namespaces(7)): waiting for those would only cost time."""
-        if self.running is None or self.spec.image is None:
-            return True
-        try:
-            status = Path(f"/proc/{self.running.pid}/status").read_text()
-        except OSError:
-            return True
-        masks = dict(line.split(":\t", 1) for line in status.splitlines() if line.startswith("Sig"))
-        own = int(masks["SigCgt"], 16) | int(masks["SigBlk"], 16) | int(masks["SigIgn"], 16)
-        return bool(own >> (number - 1) & 1)
+        """Whether a signal does anything to its program: PID 1 of a namespace has no default actions
+        (pid_namespaces(7)), and waiting for those would only cost time."""
+        return self.processes is None or self.spec.image is None or self.processes.hears(number)
 
 
-def lost(oom: bool) -> Exit:
+def lost(oom: bool, now: float) -> Exit:
     """The end of a program whose shim was killed: it was killed with it, and nobody saw with what result."""
-    return Exit(code=137, signal=9, oom=oom, finished=time.time())
+    return Exit(code=137, signal=9, oom=oom, finished=now)

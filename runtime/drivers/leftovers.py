@@ -25,10 +25,9 @@ class Leftovers:
         self._shelf = shelf
         self._forest = forest
 
-    def plan(self, known: set[str], alive: set[str]) -> tuple[reconcile.Step[Leftover], ...]:
-        """Steps that remove what belongs to no container: directories not `known`, cgroups of none that is `alive`."""
-        names, hidden = self._shelf.names()
-        found = [Leftover(kind="directory", name=name) for name in (*hidden, *(n for n in names if n not in known))]
+    def plan(self, alive: set[str]) -> tuple[reconcile.Step[Leftover], ...]:
+        """Steps that remove what is nobody's: half-made directories, cgroups of containers that are not `alive`."""
+        found = [Leftover(kind="directory", name=name) for name in self._shelf.names()[1]]
         found += [Leftover(kind="cgroup", name=name) for name in self._forest.existing() if name not in alive]
         return reconcile.plan({}, {f"{leftover.kind}/{leftover.name}": leftover for leftover in found})
 

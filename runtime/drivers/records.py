@@ -2,13 +2,15 @@
 
 `spec.json` what was asked for · `state.json` which processes it is (of which boot) · `exit.json` how it ended · `log`,
 `log.1` · `lock`, held by its shim · `upper`, `work` its layer · `root` where its root is mounted, in its own namespace
-only · `resolv.conf`, `hosts`. What begins with a dot was being made or removed when the node died, and goes. A created
-container survives the end of the node; it is not synced to the disk, so a loss of power may take it.
+only · `resolv.conf`, `hosts`. `.new-*` and `.old-*` were being made or removed when the node died, and go. A created
+container survives the end of the node; it is not synced to the disk, so a loss of power may take it. What cannot be
+read is `Unreadable`, never nothing: a container is not gone because a disk fails or descriptors run out.
 """
 
 import contextlib
 import fcntl
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -16,9 +18,22 @@ from typing import TypeVar
 import msgspec
 
 from ..model import ContainerSpec, Exit
+from . import shim
 from .removal import remove_tree
 
 T = TypeVar("T")
+HALF = (".new-", ".old-")
+
+
+class Unreadable(Exception):
+    """A file of a container that is there, or may be, and does not say anything; the text says why.
+
+    `torn`: it was read and is no record, as after a loss of power or from another version.
+    """
+
+    def __init__(self, reason: str, *, torn: bool) -> None:
+        super().__init__(reason)
+        self.torn = torn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +79,11 @@ class Shelf:
 
     def put(self, record: Record, base: int) -> None:
         """Make a container's directory, whole or not at all."""
-        fresh = self.root / f".new-{record.spec.id}"
+        fresh = self.root / f".new-{record.spec.id}-{time.time_ns()}"
         try:
-            remove_tree(fresh)
             fresh.mkdir(mode=0o700)
             (fresh / "spec.json").write_bytes(msgspec.json.encode(record))
+            shim.reserve(str(fresh))
             if record.layer is not None:
                 for name in ("upper", "work", "root"):
                     (fresh / name).mkdir(mode=0o755)
@@ -85,39 +100,40 @@ class Shelf:
 
     def hide(self, container: str) -> Path:
         """Make a container's directory nobody's, at once; what is left is to delete it."""
-        old = self.root / f".old-{container}"
-        remove_tree(old)
+        old = self.root / f".old-{container}-{time.time_ns()}"
         self.place(container).rename(old)
         return old
 
     def names(self) -> tuple[list[str], list[str]]:
-        """Containers, and leftovers."""
+        """Containers (and whatever else is there), and what we left half made or half removed."""
         entries = sorted(entry.name for entry in os.scandir(self.root))
-        return [n for n in entries if not n.startswith(".")], [n for n in entries if n.startswith(".")]
+        return [n for n in entries if not n.startswith(HALF)], [n for n in entries if n.startswith(HALF)]
 
-    def record(self, container: str) -> Record | None:
-        """What was asked for; None when the file is no record."""
-        return self._load(container, "spec.json", Record)
+    def record(self, container: str) -> Record:
+        """What was asked for. Unreadable."""
+        record = self._load(container, "spec.json", Record)
+        if record is None:
+            raise Unreadable("spec.json is missing", torn=True)
+        if record.spec.id != container:
+            raise Unreadable(f"spec.json is that of {record.spec.id}", torn=True)
+        return record
 
     def running(self, container: str) -> Running | None:
-        """Which processes it is or was."""
+        """Which processes it is or was; None when it never ran. Unreadable."""
         return self._load(container, "state.json", Running)
 
     def exit(self, container: str) -> Exit | None:
-        """How it ended, if it did."""
+        """How it ended, if it did. Unreadable."""
         return self._load(container, "exit.json", Exit)
 
     def bury(self, container: str, exit_: Exit) -> None:
         """Write how it ended, if its shim could not."""
-        fresh = self.place(container) / "exit.new"
+        place = self.place(container)
         with contextlib.suppress(OSError):
-            fresh.write_bytes(msgspec.json.encode(exit_))
-            fresh.rename(self.place(container) / "exit.json")
-
-    def forget_run(self, container: str) -> None:
-        """A container that ended is to start again."""
-        for name in ("exit.json", "state.json"):
-            (self.place(container) / name).unlink(missing_ok=True)
+            with open(os.open(place / "exit.new", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb") as fresh:
+                fresh.write(msgspec.json.encode(exit_))  # over its reserved blocks
+                fresh.truncate()
+            os.rename(place / "exit.new", place / "exit.json")
 
     def held(self, container: str) -> bool:
         """Whether a shim looks after the container."""
@@ -136,8 +152,12 @@ class Shelf:
     def _load(self, container: str, name: str, kind: type[T]) -> T | None:
         try:
             return msgspec.json.decode((self.place(container) / name).read_bytes(), type=kind)
-        except (OSError, msgspec.MsgspecError):
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            raise Unreadable(f"{name}: {error.strerror}", torn=False) from error
+        except msgspec.MsgspecError as error:
+            raise Unreadable(f"{name} is no record: {error}", torn=True) from error
 
 
 def decode_running(document: str) -> Running:

@@ -26,7 +26,8 @@ Config = dict[str, Any]
 BLOCK = 65536
 LOG_MAX = 10 << 20
 DRAIN = 1.0
-RECORD = 256
+RECORD = 512
+RESERVED = ("state.new", "exit.new")
 
 
 class Spare:
@@ -55,9 +56,10 @@ class Spare:
             cgroups.create([(group, []) for group in self.groups])
             cgroups.add([(group, []) for group in self.groups], self.pid)
         except OSError:
-            self._leave_groups()
+            self.leave_groups()
 
-    def _leave_groups(self) -> None:
+    def leave_groups(self) -> None:
+        """Remove the groups of its own."""
         for group in self.groups:
             cgroups.remove(group)
         self.groups = []
@@ -74,7 +76,7 @@ class Spare:
         cgroups.create(groups)
         if not moved:
             cgroups.add(groups, self.pid)
-            self._leave_groups()
+            self.leave_groups()
 
     def dismiss(self) -> None:
         """It is not needed."""
@@ -82,7 +84,7 @@ class Spare:
         for fd in (self.failure, *(readable for readable, _ in self.streams)):
             os.close(fd)
         os.waitpid(self.pid, 0)
-        self._leave_groups()
+        self.leave_groups()
 
 
 def main(config: Config, spare: Spare, reply: int, inherited: tuple[int, ...]) -> None:
@@ -93,29 +95,23 @@ def main(config: Config, spare: Spare, reply: int, inherited: tuple[int, ...]) -
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        spare.dismiss()
         return _refuse(answer, OSError(11, "it is running already"), "lock")
     for fd in inherited:
         os.close(fd)
     sys_.prctl(sys_.PR_SET_CHILD_SUBREAPER, 1, "subreaper")
     try:
-        _reserve("state.new")
-        _reserve("exit.new")
-    except OSError as error:
-        spare.dismiss()
-        return _refuse(answer, error, "record")
-    if config["host"]:
-        spare.dismiss()
-        spare = Spare(0)
-    try:
+        if config["host"]:
+            spare.dismiss()
+            spare = Spare(0)
         program = Program(config, spare)
     except OSError as error:
         return _refuse(answer, error, config["step"])
-    shim = os.getpid()
-    document = (
-        f'{{"boot":"{config["boot"]}","shim":{shim},"shim_start":{procfs.start_time(shim)},"pid":{program.pid},'
-        f'"pid_start":{procfs.start_time(program.pid)},"started":{time.time()}}}'
-    )
-    _record("state.new", "state.json", document)
+    try:
+        document = _record_start(config, program.pid)
+    except OSError as error:
+        program.destroy()
+        return _refuse(answer, error, config["step"])
     with contextlib.suppress(OSError):
         answer.send(marshal.dumps({"state": document}))
     answer.close()
@@ -132,21 +128,28 @@ class Program:
         self.status = 0
         self.pid = spare.pid
         self.outputs: dict[int, Splitter] = {}
-        self.log = Log()
         for (readable, _), name in zip(spare.streams, ("stdout", "stderr"), strict=True):
             os.set_blocking(readable, False)
             self.outputs[readable] = Splitter(name)
         try:
+            config["step"] = "record"
+            reserve()
+            self.log = Log()
             self._prepare(spare)
             self._confirm(spare.failure)
         except OSError:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-            for directory, _ in config["cgroups"]:
-                cgroups.kill(directory)
-                cgroups.remove(directory)
+            self.destroy()
+            spare.leave_groups()
             raise
+
+    def destroy(self) -> None:
+        """Kill it and what it started, remove its groups."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        for directory, _ in self.config["cgroups"]:
+            cgroups.kill(directory)
+            cgroups.remove(directory)
 
     def _prepare(self, spare: Spare) -> None:
         """Say what to become; then what the child cannot do itself: its cgroups, then its user map."""
@@ -298,22 +301,41 @@ def _refuse(answer: _socket.socket, error: OSError, step: str) -> None:
         answer.send(refusal(error, step))
 
 
-def _reserve(name: str) -> None:
-    """Blocks for a record that is to come: after this, a full disk cannot lose it."""
-    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+def reserve(place: str = ".") -> None:
+    """Blocks for the two records of a run, so that a full disk cannot lose them. OSError when it is full already."""
+    for name in RESERVED:
+        fd = os.open(f"{place}/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, RECORD)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, name) from None
+        finally:
+            os.close(fd)
+
+
+def _record_start(config: Config, pid: int) -> str:
+    """Write state.json; the end of an earlier run is over with this."""
+    config["step"] = "record"
+    shim = os.getpid()
+    document = (
+        f'{{"boot":"{config["boot"]}","shim":{shim},"shim_start":{procfs.start_time(shim)},"pid":{pid},'
+        f'"pid_start":{procfs.start_time(pid)},"started":{time.time()}}}'
+    )
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink("exit.json")
+    _save("state", document)
+    return document
+
+
+def _save(name: str, text: str) -> None:
+    """Make `name`.json of the blocks of `name`.new."""
+    fd = os.open(f"{name}.new", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, b" " * RECORD)
+        os.write(fd, text.encode())
+        os.ftruncate(fd, len(text))
     finally:
         os.close(fd)
-
-
-def _record(reserved: str, name: str, text: str) -> None:
-    """Write a record into what was reserved for it, and let it be seen."""
-    with contextlib.suppress(OSError):
-        fd = os.open(reserved, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.write(fd, text.encode())
-        os.close(fd)
-        os.rename(reserved, name)
+    os.rename(f"{name}.new", f"{name}.json")
 
 
 def _bury(config: Config, status: int) -> None:
@@ -322,6 +344,7 @@ def _bury(config: Config, status: int) -> None:
     code = 128 + number if number else os.WEXITSTATUS(status)
     oom = any(cgroups.oom_kills(directory) for directory, _ in config["cgroups"])
     record = f'{{"code":{code},"signal":{number},"oom":{"true" if oom else "false"},"finished":{time.time()}}}'
-    _record("exit.new", "exit.json", record)
+    with contextlib.suppress(OSError):
+        _save("exit", record)
     for directory, _ in config["cgroups"]:
         cgroups.remove(directory)

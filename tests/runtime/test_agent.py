@@ -101,6 +101,38 @@ async def test_wait_started_before_the_start_sees_the_end(runtime: Runtime) -> N
     assert waiting.result().code == 0
 
 
+async def test_a_restart_that_fails_keeps_the_end_there_was(runtime: Runtime, rundir: Path) -> None:
+    ended, _ = await run(runtime, shell("exit 5"))
+    started = runtime.get("c").started
+    (rundir / "data/containers/c/upper/bin").mkdir()
+    (rundir / "data/containers/c/upper/bin/sh").write_text("no program")
+    async with asyncio.TaskGroup() as group:
+        starting = group.create_task(_refused(runtime, "c"))
+        await asyncio.sleep(0)
+        waiting = group.create_task(runtime.wait("c"))
+    assert "cannot execute" in starting.result()
+    assert waiting.result() == ended == await runtime.wait("c") == runtime.get("c").exit
+    assert runtime.get("c").started == started
+    assert (rundir / "data/containers/c/exit.json").exists()
+
+
+async def test_a_wait_for_a_container_that_does_not_start_ends(runtime: Runtime) -> None:
+    await runtime.create(spec("nope"))
+    waiting = asyncio.get_running_loop().create_task(runtime.wait("c"))
+    await asyncio.sleep(0)
+    await _refused(runtime, "c")
+    with pytest.raises(NotRunnable):
+        await asyncio.wait_for(waiting, 5)
+    with pytest.raises(NotRunnable):
+        await runtime.wait("c")
+
+
+async def _refused(runtime: Runtime, id: str) -> str:
+    with pytest.raises(NotRunnable) as caught:
+        await runtime.start(id)
+    return str(caught.value)
+
+
 async def test_every_change_is_told(rundir: Path, instance: str, images: Images) -> None:
     told: list[str] = []
     runtime = Runtime(rundir / "data", rundir / "run", instance, images, on_change=told.append)
@@ -283,4 +315,32 @@ async def test_the_end_is_recorded_on_a_full_disk(rundir: Path, instance: str, i
         assert state(data)["pid"] > 0
     finally:
         await runtime.teardown()
+        os.system(f"umount {data}")
+
+
+async def test_a_disk_full_before_the_start(rundir: Path, instance: str, images: Images) -> None:
+    """The blocks of the records are there since the container was made: it runs, and survives the node."""
+    data = rundir / "data"
+    data.mkdir()
+    os.system(f"mount -t tmpfs -o size=256k tmpfs {data}")
+    runtime = Runtime(data, rundir / "run", instance, images)
+    again = Runtime(data, rundir / "run", instance, images)
+    try:
+        await runtime.open()
+        await runtime.create(spec("sleep", "1000"))
+        await runtime.create(spec("true", id="late"))
+        os.unlink(data / "containers/late/state.new")
+        os.system(f"dd if=/dev/zero of={data}/fill bs=4k 2>/dev/null")
+        started = await runtime.start("c")
+        with pytest.raises(Unavailable, match="No space left"):
+            await runtime.start("late")
+        assert runtime.get("late").state is State.CREATED
+        await runtime.close()
+        await again.open()
+        assert again.get("c") == started
+        assert exists(started.pid or 0)
+        assert (await again.stop("c")).signal == 9
+        assert (data / "containers/c/exit.json").exists()
+    finally:
+        await again.teardown()
         os.system(f"umount {data}")

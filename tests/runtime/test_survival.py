@@ -8,13 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from hawser.runtime.agent import Runtime
-from hawser.runtime.errors import Conflict, RuntimeFault
+from hawser.runtime.errors import Conflict, RuntimeFault, Unavailable
 from hawser.runtime.images import Images
 from hawser.runtime.model import Limits, State
 from tests.runtime.tools import cgroups_of, exists, run, shell, spec, state
@@ -55,9 +55,15 @@ async def test_a_running_container_is_adopted(node: Maker) -> None:
     after = second.get("c")
     assert (after.state, after.pid, after.started) == (State.RUNNING, before.pid, before.started)
     assert (await second.execute("c", ["echo", "hi"])).stdout == b"hi\n"
-    await auntil(lambda: second._containers["c"].hears(15), what="the trap")
+    await auntil(lambda: _handles(after.pid, 15), what="the trap")
     assert (await second.stop("c")).code == 6
     assert await second.plan() == ()
+
+
+def _handles(pid: int | None, number: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> number - 1 & 1)
 
 
 async def test_an_end_that_nobody_saw_is_learnt(node: Maker, rundir: Path) -> None:
@@ -204,11 +210,11 @@ async def test_leftovers_are_planned_and_removed(node: Maker, rundir: Path, inst
     group = Path(mount, "hawser", instance, "ghost")
     group.mkdir()
     (rundir / "data/containers/.new-half/upper").mkdir(parents=True)
-    (rundir / "data/containers/torn").mkdir()
+    (rundir / "data/containers/.old-half").mkdir()
     with subprocess.Popen(["sleep", "1000"]) as orphan:
         (group / "cgroup.procs").write_text(str(orphan.pid))
         keys = [step.key for step in await first.plan()]
-        assert keys == ["cgroup/ghost", "directory/.new-half", "directory/torn"]
+        assert keys == ["cgroup/ghost", "directory/.new-half", "directory/.old-half"]
         second = node()
         await second.open()
         assert orphan.wait(5) == -9
@@ -277,3 +283,91 @@ async def test_killed_at_any_moment_of_a_start(node: Maker, victim: str) -> None
             await again.start(name)
         assert (await again.stop(name, timeout=0)).signal == 9
         await again.close()
+
+
+@pytest.mark.parametrize("name", ["spec.json", "state.json"])
+@pytest.mark.parametrize("damage", ["unreadable", "another version's"])
+async def test_a_container_that_cannot_be_read_goes_on(
+    node: Maker, rundir: Path, instance: str, name: str, damage: str
+) -> None:
+    first = node()
+    await first.open()
+    await first.create(spec("sleep", "1000"))
+    started = await first.start("c")
+    await first.close()
+    record = rundir / "data/containers/c" / name
+    kept = record.read_bytes()
+    record.unlink()
+    if damage == "unreadable":
+        record.mkdir()
+    else:
+        record.write_text('{"version":2}')
+    second = node()
+    await second.open()
+    assert name in second.troubles()["c"]
+    assert second.containers() == ()
+    assert await second.plan() == ()
+    assert exists(started.pid or 0)
+    with pytest.raises(Unavailable, match="cannot be read"):
+        await second.start("c")
+    with pytest.raises(Conflict, match="cannot be read"):
+        await second.create(spec("true"))
+    await second.close()
+    if damage == "unreadable":
+        record.rmdir()
+    record.write_bytes(kept)
+    third = node()
+    await third.open()
+    assert (third.troubles(), third.get("c").pid) == ({}, started.pid)
+
+
+async def test_a_container_that_cannot_be_read_is_removed_by_force(node: Maker, rundir: Path, instance: str) -> None:
+    first = node()
+    await first.open()
+    await first.create(spec("sleep", "1000"))
+    started = await first.start("c")
+    await first.close()
+    (rundir / "data/containers/c/spec.json").write_text("")
+    (rundir / "data/containers/stranger").write_text("a file")
+    second = node()
+    await second.open()
+    assert sorted(second.troubles()) == ["c", "stranger"]
+    with pytest.raises(Unavailable):
+        await second.remove("c")
+    await second.remove("c", force=True)
+    assert list(second.troubles()) == ["stranger"]
+    assert not exists(started.pid or 0)
+    assert [path for path in cgroups_of(instance) if path.endswith("/c")] == []
+    (rundir / "data/containers/stranger").unlink()
+
+
+async def test_records_torn_by_a_loss_of_power_are_an_end(node: Maker, rundir: Path) -> None:
+    first = node()
+    await first.open()
+    await run(first, spec("true"))
+    await first.close()
+    for name in ("state.json", "exit.json"):
+        (rundir / "data/containers/c" / name).write_text("")
+    second = node()
+    await second.open()
+    assert (second.get("c").state, (await second.wait("c")).signal) == (State.EXITED, 9)
+    await second.start("c")
+    assert (await second.wait("c")).code == 0
+
+
+async def test_a_wait_is_told_that_the_node_lets_go(node: Maker) -> None:
+    runtime = node()
+    await runtime.open()
+    await runtime.create(spec("sleep", "1000"))
+    await runtime.start("c")
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(_fault_of(runtime.wait("c")))
+        await asyncio.sleep(0)
+        await runtime.close()
+    assert "lets go" in waiting.result()
+
+
+async def _fault_of(awaitable: Awaitable[object]) -> str:
+    with pytest.raises(RuntimeFault) as caught:
+        await awaitable
+    return str(caught.value)
