@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from ..health import Outcome
 from ..model import Address, Announcement, CheckKind
 
+# runs a command for an announcement and returns its exit code. At the check's timeout (`announcement.check.timeout`,
+# seconds) the call is cancelled, and must have ended the command when it comes out of that
 Execute = Callable[[Announcement, Sequence[str]], Awaitable[int]]
 STATUS_MAX = 4096
 
@@ -43,6 +45,11 @@ class Checks:
                 code = await self._execute(announcement, check.command)
         except TimeoutError:
             return Outcome(False, f"{check.command[0]} did not end within {check.timeout:g} s")
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return Outcome(False, f"{check.command[0]} was broken off")  # by its runner, not by us
         except Exception as error:  # whatever a command's runner raises, the instance is what failed
             return Outcome(False, f"{check.command[0]} did not run: {_line(error)}")
         return Outcome(code == 0, f"{check.command[0]} ended with {code}")

@@ -107,6 +107,52 @@ async def test_exec_fails_when_the_command_cannot_run_or_does_not_end() -> None:
     assert late == Outcome(False, "hang did not end within 0.02 s")
 
 
+async def test_a_command_that_does_not_end_is_cancelled_at_the_checks_own_timeout_and_gives_its_turn_back() -> None:
+    ended, told = list[str](), list[float]()
+
+    async def execute(one: Announcement, argv: Sequence[str]) -> int:
+        told.append(one.check.timeout)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)  # as one who kills the command and waits for it
+            ended.append(argv[0])
+        return 0
+
+    checks = Checks(execute, limit=1)
+    async with asyncio.timeout(2):
+        for _ in range(2):
+            assert not (await checks.run(announcement(check="exec:hang", timeout=0.02))).ok
+    assert ended == ["hang", "hang"]
+    assert told == [0.02, 0.02]
+
+
+async def test_a_runner_that_gives_up_fails_the_check_and_not_the_checking() -> None:
+    async def execute(one: Announcement, argv: Sequence[str]) -> int:
+        raise asyncio.CancelledError
+
+    assert await Checks(execute).run(announcement(check="exec:x")) == Outcome(False, "x was broken off")
+
+
+async def test_who_ends_the_checking_ends_the_command() -> None:
+    started, ended = asyncio.Event(), asyncio.Event()
+
+    async def execute(one: Announcement, argv: Sequence[str]) -> int:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return 0
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(Checks(execute).run(announcement(check="exec:x", timeout=60)))
+        await started.wait()
+        task.cancel()
+    assert task.cancelled()
+    assert ended.is_set()
+
+
 async def test_only_so_many_run_at_a_time() -> None:
     running, most = 0, 0
 
