@@ -6,14 +6,14 @@ this way, a forked helper 5 ms. The mount keeps the namespace alive (network_nam
 the kernel to take down.
 """
 
+import contextlib
 import ctypes
 import errno
 import fcntl
 import os
 import socket
 import struct
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -26,7 +26,6 @@ MS_BIND, MNT_DETACH = 4096, 2
 SELF = "/proc/thread-self/ns/net"
 _libc = ctypes.CDLL(None, use_errno=True)
 _worker = ThreadPoolExecutor(1, thread_name_prefix="netns")
-_local = threading.local()
 
 
 def _call(result: int, what: str) -> None:
@@ -36,15 +35,20 @@ def _call(result: int, what: str) -> None:
         raise Denied(f"{name}; run as root") if code in (errno.EPERM, errno.EACCES) else NetError(name)
 
 
-def _home() -> int:
-    if not hasattr(_local, "home"):
-        _local.home = os.open(SELF, os.O_RDONLY | os.O_CLOEXEC)
-    return int(_local.home)
+@contextlib.contextmanager
+def _elsewhere() -> Iterator[None]:
+    """The calling thread comes back to the namespace it is in now."""
+    home = os.open(SELF, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield
+    finally:
+        back = _libc.setns(home, CLONE_NEWNET)
+        os.close(home)
+        _call(back, "return to the own network namespace")
 
 
 def create_here(path: Path, setup: Callable[[], None] | None = None) -> None:
     """As `create`, on the calling thread, which must not be the event loop's."""
-    home = _home()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
@@ -53,13 +57,11 @@ def create_here(path: Path, setup: Callable[[], None] | None = None) -> None:
     except OSError as error:
         raise NetError(f"network namespace {path}: {error.strerror}") from error
     try:
-        _call(_libc.unshare(CLONE_NEWNET), "new network namespace")
-        try:
+        with _elsewhere():
+            _call(_libc.unshare(CLONE_NEWNET), "new network namespace")
             _call(_libc.mount(SELF.encode(), os.fsencode(path), None, MS_BIND, None), f"keep network namespace {path}")
             if setup:
                 setup()
-        finally:
-            _call(_libc.setns(home, CLONE_NEWNET), "return to the own network namespace")
     except BaseException:
         remove(path)
         raise
@@ -67,17 +69,14 @@ def create_here(path: Path, setup: Callable[[], None] | None = None) -> None:
 
 def inside_here(path: Path, act: Callable[[], T]) -> T:
     """As `inside`, on the calling thread, which must not be the event loop's."""
-    home = _home()
     try:
         target = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise NetError(f"network namespace {path}: {error.strerror}") from error
     try:
-        _call(_libc.setns(target, CLONE_NEWNET), f"enter network namespace {path}")
-        try:
+        with _elsewhere():
+            _call(_libc.setns(target, CLONE_NEWNET), f"enter network namespace {path}")
             return act()
-        finally:
-            _call(_libc.setns(home, CLONE_NEWNET), "return to the own network namespace")
     finally:
         os.close(target)
 

@@ -44,10 +44,12 @@ class Nft:
     def close(self) -> None:
         self._lib.nft_ctx_free(self._context)
 
-    def run(self, commands: str) -> None:
-        """Run commands as one transaction; when it is refused: Denied, NotFound, Exists, NetError with nft's words."""
+    def run(self, commands: str) -> str:
+        """Run commands as one transaction and return what nft prints; when it is refused: Denied, NotFound, Exists,
+        NetError with nft's words."""
         if commands.strip() and self._lib.nft_run_cmd_from_buffer(self._context, commands.encode()) != 0:
             raise self._refused()
+        return (self._lib.nft_ctx_get_output_buffer(self._context) or b"").decode(errors="replace")
 
     def table(self, name: str) -> list[dict[str, Any]] | None:
         """The objects of table `inet name` in libnftables-json(5) form, or None when there is none."""
