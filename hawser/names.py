@@ -76,9 +76,15 @@ class Names:
                 continue
 
     async def _once(self) -> float | None:
+        networks = await self._net.networks()
         listeners = [
-            Listener(tenant=network.tenant, addresses=network.gateways, forward=not network.internal)
-            for network in await self._net.networks()
+            Listener(
+                tenant=network.tenant,
+                addresses=network.gateways,
+                forward=not network.internal,
+                hidden=tuple(subnet for other in networks if other is not network for subnet in other.subnets),
+            )
+            for network in networks
         ]
         self._failures = [f"dns {address}: {reason}" for address, reason in (await self._server.set(listeners)).items()]
         return RETRY if self._failures else None

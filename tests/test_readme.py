@@ -18,7 +18,7 @@ BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
 def commands() -> list[str]:
     lines = [line for kind, text in BLOCKS if not kind for line in text.splitlines()]
     parts = [part.strip() for line in lines for part in line.split("#")[0].rstrip("& ").split(";")]
-    return [part for part in parts if part.startswith("hawser ")]
+    return [part for part in parts if re.match(r"hawser [a-z]", part)]
 
 
 @pytest.mark.parametrize("line", commands())

@@ -127,6 +127,20 @@ def test_containers_of_a_tenant_find_each_other_by_name(clean: NodeProcess) -> N
     until(lambda: clean.hawser("exec", "one", *fetch, "http://two/").code == 1, what="the name gone")
 
 
+def test_names_lead_only_where_the_network_leads(clean: NodeProcess) -> None:
+    for network in ("front", "back"):
+        clean.hawser("net", "create", network)
+    clean.hawser("run", "-d", "--net", "front", "--name", "one", "busybox", *SLEEP)
+    clean.hawser("run", "-d", "--net", "back", "--name", "two", "busybox", *SLEEP)
+    one, two = (clean.client.get(f"/v1/containers/{name}")["interfaces"][0] for name in ("one", "two"))
+    sandboxes = {name: Path(clean.client.get(f"/v1/containers/{name}")["netns"]) for name in ("one", "two")}
+    name = "two.default.mesh.internal"
+    until(lambda: probes.resolve(sandboxes["two"], two["gateways"][0], name) == (0, 1), what="its name")
+    assert probes.resolve(sandboxes["one"], one["gateways"][0], name) == (0, 0)
+    clean.hawser("net", "attach", "one", "back")
+    assert probes.resolve(sandboxes["one"], two["gateways"][0], name) == (0, 1)
+
+
 def test_a_published_port_answers_and_cannot_be_published_twice(clean: NodeProcess) -> None:
     httpd = ("/bin/httpd", "-f", "-p", "80", "-h", "/www")
     assert clean.hawser("run", "-d", "--name", "a", "-p", "8088:80", "busybox", *httpd).code == 0
