@@ -9,7 +9,8 @@ are kept.
 
 import difflib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,6 +26,7 @@ from .words import Malformed
 
 Reader = Callable[[str, readers.Specify], Any]
 HOST_SPECIFIERS = "Hm"
+_NAMED = re.compile(r"\[([^\]]+)\] ([A-Za-z]+)=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,17 @@ def compile_unit(name: str, text: str, host: Mapping[str, str] = NOTHING) -> Ser
     return service
 
 
+def locate(text: str, problems: Iterable[str]) -> list[Problem]:
+    """Problems that others found in a unit; one that begins with `[Section] Key=` gets the line of that key."""
+    sections = unitfile.parse(text)
+    found = []
+    for problem in problems:
+        named = _NAMED.match(problem)
+        entries = [entry for entry in sections.entries(named[1]) if entry.key == named[2]] if named else []
+        found.append(Problem(entries[-1].line if entries else 0, problem))
+    return found
+
+
 def _read(file: UnitFile, specifiers: Mapping[str, str], problems: list[Problem]) -> dict[str, dict[str, Any]]:
     """Section → field → value."""
     found: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
@@ -154,7 +167,7 @@ def _read(file: UnitFile, specifiers: Mapping[str, str], problems: list[Problem]
                 try:
                     _assign(found[section.name], key, entry.value, specify)
                 except Malformed as error:
-                    problems.append(Problem(entry.line, f"{entry.key}=: {error}"))
+                    problems.append(Problem(entry.line, f"[{section.name}] {entry.key}=: {error}"))
     return found
 
 
@@ -229,12 +242,14 @@ def _service(
 def _check_commands(fields: Mapping[str, Any], problems: list[Problem]) -> None:
     oneshot = fields.get("type") is Type.ONESHOT
     starts = len(fields["exec_start"])
-    if not starts and not any(problem.text.startswith("ExecStart=:") for problem in problems):
+    if not starts and not any(problem.text.startswith("[Service] ExecStart=:") for problem in problems):
         problems.append(Problem(0, "[Service] has no ExecStart=; say what to run"))
     if starts > 1 and not oneshot:
-        problems.append(Problem(0, f"{starts} ExecStart= commands; only Type=oneshot may have more than one"))
+        several = f"[Service] has {starts} ExecStart= commands"
+        problems.append(Problem(0, f"{several}; only Type=oneshot may have more than one"))
     if oneshot and fields.get("restart") in ("always", "on-success"):
-        problems.append(Problem(0, f"Restart={fields['restart']} makes no sense with Type=oneshot; use on-failure"))
+        again = f"[Service] Restart={fields['restart']}"
+        problems.append(Problem(0, f"{again} makes no sense with Type=oneshot; use on-failure"))
 
 
 def _container(fields: Mapping[str, Any], problems: list[Problem]) -> Container | None:

@@ -49,9 +49,9 @@ def read(entries: Sequence[Entry], specifiers: Mapping[str, str]) -> tuple[Fleet
 def _together(fleet: Fleet, lines: Mapping[str, int]) -> list[Problem]:
     if fleet.is_global:
         bad = [key for key in ("MachineID", "MachineOf", "Replaces") if key in lines]
-        return [Problem(lines[key], f"{key}= makes no sense with Global=true; remove one") for key in bad]
+        return [Problem(lines[key], f"[X-Fleet] {key}= makes no sense with Global=true; remove one") for key in bad]
     if fleet.replaces and fleet.conflicts:
-        return [Problem(lines["Replaces"], "Replaces= makes no sense with Conflicts=; remove one")]
+        return [Problem(lines["Replaces"], "[X-Fleet] Replaces= makes no sense with Conflicts=; remove one")]
     return []
 
 
@@ -73,7 +73,7 @@ def _metadata(found: Sequence[tuple[int, str]], problems: list[Problem]) -> Mapp
     for line, value in found:
         parts = value.split("=")
         if len(parts) != 2 or not all(parts):
-            problems.append(Problem(line, f"MachineMetadata={value}: write key=value, with one '='"))
+            problems.append(Problem(line, f"[X-Fleet] MachineMetadata={value}: write key=value, with one '='"))
         else:
             wanted[parts[0]] = (*wanted.get(parts[0], ()), parts[1])
     return wanted
@@ -86,7 +86,7 @@ def _globs(found: Sequence[tuple[int, str]], problems: list[Problem]) -> tuple[s
             try:
                 pattern(glob)
             except Malformed as error:
-                problems.append(Problem(line, str(error)))
+                problems.append(Problem(line, f"[X-Fleet] {error}"))
             else:
                 globs.append(glob)
     return tuple(globs)

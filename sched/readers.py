@@ -4,7 +4,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from typing import TypeVar
 
 from . import values, words
@@ -116,10 +116,12 @@ restart = choice(Restart, {"on-watchdog": "there is no watchdog; use on-failure"
 
 
 def absolute(path: str) -> str:
-    """A path from the root, normalized."""
+    """A path from the root, normalized; as systemd, none that climbs."""
     if not path.startswith("/") or "\0" in path:
         raise Malformed(f"path {path!r} is not absolute")
-    return posixpath.normpath(path)
+    if ".." in path.split("/"):
+        raise Malformed(f"path {path!r} climbs; write it without ..")
+    return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def label(value: str) -> str:
@@ -130,10 +132,22 @@ def label(value: str) -> str:
 
 
 def address(value: str) -> str:
+    """An IP address in its one form; an IPv4-mapped one (RFC 4291 §2.5.5.2) is IPv4."""
     try:
-        return str(ip_address(value))
+        found = ip_address(value)
     except ValueError:
         raise Malformed(f"{value!r} is no IP address") from None
+    if isinstance(found, IPv4Address):
+        return str(found)
+    if found.scope_id is not None:
+        raise Malformed(f"{value!r} has a scope id; leave out the % and what follows")
+    return str(found.ipv4_mapped or found)
+
+
+def host_address(value: str) -> str | None:
+    """An address of the host; None (every one) for 0.0.0.0 and ::."""
+    found = address(value)
+    return None if ip_address(found).is_unspecified else found
 
 
 def publish(value: str) -> Publish:
@@ -143,7 +157,7 @@ def publish(value: str) -> Publish:
     if match is None or proto not in ("", "tcp", "udp"):
         raise Malformed(f"{value!r} is not [HOST_IP:]HOST:PORT[/tcp|udp]")
     return Publish(
-        host_ip=address(match[1].strip("[]")) if match[1] else None,
+        host_ip=host_address(match[1].strip("[]")) if match[1] else None,
         host_port=values.integer(match[2], 1, 65535),
         port=values.integer(match[3], 1, 65535),
         proto=proto or "tcp",

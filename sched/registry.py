@@ -4,13 +4,13 @@ An order is durable when the call returns; engine and agents follow. A row whose
 so: its state is the one the order leads through, never an old one that could be taken for the outcome.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hawser.store import DeleteOp, KeyValue, Op, PutOp, Store, absent, unchanged
 
 from . import records
-from .compile import compile_unit
+from .compile import compile_unit, locate
 from .errors import Conflict, Invalid, NotFound
 from .model import Desired, Service
 from .names import parse_name
@@ -18,18 +18,27 @@ from .records import DESIRED, PLACEMENTS, STATES, UNITS, Intent, Order, State, U
 
 TRIES = 16
 Row = dict[str, Any]
+Check = Callable[[Service], Sequence[str]]
 _PENDING = {Desired.LAUNCHED: ("activating", "start"), Desired.LOADED: ("deactivating", "stop")}
 
 
 class Registry:
     """The units in the store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, check: Check | None = None) -> None:
+        """`check` knows the limits of what runs units: it says in words what would fail at the start of one, each best
+        begun with `[Section] Key=`, which gives it a line; nothing when all is well."""
         self._store = store
+        self._check = check
 
     async def submit(self, name: str, text: str) -> str:
-        """Keep a unit's text, return its hash; what runs another text of it is restarted with this one. Invalid."""
+        """Keep a unit's text, return its hash; what runs another text of it is restarted with this one.
+
+        Invalid, with every problem, of a text that means nothing or could not be started; nothing is kept then.
+        """
         service = compile_unit(name, text)
+        if self._check is not None and (problems := locate(text, self._check(service))):
+            raise Invalid.of(name, problems)
         ops: list[Op] = [PutOp(UNITS + name, records.encode(UnitText(text=text, hash=service.hash)))]
         order = PutOp(DESIRED + name, records.encode(Order(state=Desired.INACTIVE)))
         await self._store.txn([absent(DESIRED + name)], [*ops, order], ops)

@@ -8,7 +8,7 @@ import pytest
 
 from hawser.sched.compile import compile_unit, text_hash
 from hawser.sched.errors import Invalid
-from hawser.sched.model import Exec, Publish, Restart, Service, Type, Volume, prepare
+from hawser.sched.model import Container, Exec, Publish, Restart, Service, Type, Volume, prepare
 from hawser.sched.names import parse_name
 
 FULL = """\
@@ -133,12 +133,12 @@ def test_every_problem_at_once() -> None:
         more="[X-Container]\nPublish=x\n[X-Flet]\n[Socket]\n",
     )  # fmt: skip
     for part in (
-        "line 2: ExecStart=: the program 'bin/a' is neither an absolute path nor a bare name",
-        "line 3: Restart=: 'sometimes' is none of no, on-success",
+        "line 2: [Service] ExecStart=: the program 'bin/a' is neither an absolute path nor a bare name",
+        "line 3: [Service] Restart=: 'sometimes' is none of no, on-success",
         "line 4: MemoryMax= in [Service] is not acted on by this version; remove it",
         "line 5: unknown key WantedBy= in [Service]; it belongs in [Install]",
-        "line 7: KillSignal=: 'SIGFOO' is no signal",
-        "line 9: Publish=: 'x' is not [HOST_IP:]HOST:PORT[/tcp|udp]",
+        "line 7: [Service] KillSignal=: 'SIGFOO' is no signal",
+        "line 9: [X-Container] Publish=: 'x' is not [HOST_IP:]HOST:PORT[/tcp|udp]",
         "line 10: unknown section [X-Flet]; did you mean [X-Fleet]?",
         "line 11: unknown section [Socket]",
     ):
@@ -178,7 +178,12 @@ def test_refusals(lines: list[str], said: str) -> None:
         ("[X-Container]\nMemory=1\n", "no Image="),
         ("[X-Container]\nImage=a\nVolume=/a\n", "not SRC:DST[:ro]"),
         ("[X-Container]\nImage=a\nAddress=300.1.1.1\n", "no IP address"),
+        ("[X-Container]\nImage=a\nAddress=fe80::1%%eth0\n", "has a scope id"),
         ("[X-Container]\nImage=a\nPublish=70000:80\n", "not between 1 and 65535"),
+        ("[X-Container]\nImage=a\nPublish=0:80\n", "not between 1 and 65535"),
+        ("[X-Container]\nImage=a\nPublish=[fe80::1%%eth0]:80:80\n", "has a scope id"),
+        ("[X-Container]\nImage=a\nVolume=/a/../../etc:/b\n", "climbs"),
+        ("[X-Container]\nImage=a\nVolume=/a:/b/..\n", "climbs"),
         ("[X-Announce]\nCheck=tcp\n", "no Port="),
         ("[X-Announce]\nPort=80\nCheck=https\n", "none of tcp"),
         ("[X-Fleet]\nGlobal=true\nMachineOf=b.service\n", "no sense with Global"),
@@ -189,6 +194,24 @@ def test_refusals(lines: list[str], said: str) -> None:
 )
 def test_refusals_of_own_sections(more: str, said: str) -> None:
     assert said in problem("ExecStart=a", more=more)
+
+
+def container(*lines: str) -> Container:
+    text = "\n".join(("[Service]", "ExecStart=a", "[X-Container]", "Image=a", *lines, ""))
+    found = compile_unit("a.service", text).container
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("every", ["0.0.0.0:", "[::]:", "[::ffff:0.0.0.0]:", ""])
+def test_every_address_of_the_host_has_one_form(every: str) -> None:
+    assert container(f"Publish={every}8080:80").publish == (Publish(host_port=8080, port=80),)
+
+
+def test_addresses_and_paths_have_one_form() -> None:
+    found = container("Address=::ffff:10.0.0.1", "Address=FD00:0::1", "Volume=//srv//a/:/b/./c")
+    assert found.addresses == ("10.0.0.1", "fd00::1")
+    assert found.volumes == (Volume(source="/srv/a", target="/b/c"),)
 
 
 def test_fleet_reads_its_section_in_its_own_way() -> None:

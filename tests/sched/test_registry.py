@@ -6,6 +6,7 @@ import pytest
 
 from hawser.sched.compile import text_hash
 from hawser.sched.errors import Conflict, Invalid, NotFound
+from hawser.sched.model import Service
 from hawser.sched.registry import Registry
 from hawser.store import MemoryStore
 
@@ -30,6 +31,33 @@ async def test_a_bad_text_is_refused_and_changes_nothing() -> None:
     assert await units.text(WEB) == unit("one")
     with pytest.raises(Invalid, match="does not end in"):
         await units.submit("web", unit())
+
+
+async def test_what_could_not_be_started_is_refused_with_every_problem_and_its_line() -> None:
+    store = MemoryStore()
+
+    def check(service: Service) -> list[str]:
+        assert service.container is not None
+        few = service.container.cpus is not None and service.container.cpus < 0.01
+        return ["[X-Container] CPUs=: give at least 0.01", "somewhere else"] if few else []
+
+    units = Registry(store, check)
+    text = "[Service]\nExecStart=a\n[X-Container]\nImage=a\nCPUs=1\nCPUs={}\n"
+    with pytest.raises(Invalid) as caught:
+        await units.submit(WEB, text.format("0.005"))
+    assert str(caught.value) == f"{WEB}: somewhere else; line 6: [X-Container] CPUs=: give at least 0.01"
+    assert not (await store.range("", prefix=True)).kvs
+    await units.submit(WEB, text.format("0.5"))
+    assert await units.text(WEB) == text.format("0.5")
+
+
+async def test_an_instance_is_checked_when_it_is_made_of_its_template() -> None:
+    units = Registry(MemoryStore(), lambda service: [] if service.name == "web@.service" else ["not this one"])
+    await units.submit("web@.service", unit())
+    with pytest.raises(Invalid, match="not this one"):
+        await units.set_desired("web@1.service", "launched")
+    with pytest.raises(NotFound):
+        await units.text("web@1.service")
 
 
 async def test_a_submitted_unit_is_inactive_and_again_keeps_its_order() -> None:
