@@ -227,7 +227,7 @@ class _Reader:
     def finish(self, what: str) -> None:
         self.problems += [f"{name}: no such field" for name in sorted(map(str, self._spec))]
         if self.problems:
-            raise Invalid(f"{what}: " + "; ".join(self.problems))
+            raise Invalid(f"{what}: " + "; ".join(self.problems), self.problems)
 
 
 def parse_announcement(spec: Mapping[str, Any]) -> Announcement:

@@ -88,6 +88,8 @@ def test_every_problem_is_named_at_once() -> None:
     for word in ("Acme", "a_b", "id '-'", "10.0.0.300", "0.0.0.0", "port 0", "icmp", "interval nan", "ttl 'long'",
                  "labels: ''", "colour: no such field"):  # fmt: skip
         assert word in message
+    assert message == "announcement: " + "; ".join(failure.value.problems)
+    assert {problem.split()[0].rstrip(":") for problem in failure.value.problems} == spec.keys()
 
 
 @pytest.mark.parametrize(
