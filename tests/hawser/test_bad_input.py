@@ -1,20 +1,14 @@
 """What the machine refuses: each time one line, the right exit code, and nothing half done."""
 
-import ctypes
-import io
-import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.hawser.conftest import HAWSER, NodeProcess, busybox
-from tests.wait import until
+from tests.hawser.conftest import HAWSER, NodeProcess
 
 pytestmark = pytest.mark.root
 SLEEP = ("/bin/sleep", "1000000")
-FULL = 48 << 20
 
 
 def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -81,48 +75,3 @@ def test_a_second_node_with_the_same_run_directory_is_told_so(node: NodeProcess,
     (line,) = answer.stderr.splitlines()
     assert "in use" in line
     assert node.client.get("/v1/status")["machine"]
-
-
-@pytest.fixture
-def small_disk(rundir: Path) -> Iterator[NodeProcess]:
-    """A node whose data is on a file system of 48 MiB."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    node = NodeProcess(rundir)
-    node.data.mkdir()
-    assert libc.mount(b"small", os.fsencode(node.data), b"tmpfs", 0, f"size={FULL}".encode()) == 0
-    node.start()
-    node.client.upload("/v1/images", io.BytesIO(busybox()), name="busybox")
-    yield node
-    node.leave()
-    assert libc.umount2(os.fsencode(node.data), 2) == 0
-
-
-def test_a_full_disk_is_said_and_works_again_when_there_is_space(small_disk: NodeProcess, tmp_path: Path) -> None:
-    node, ballast = small_disk, small_disk.data / "ballast"
-    image = tmp_path / "image.tar"
-    image.write_bytes(busybox())
-    assert node.hawser("run", "-d", "--name", "before", "busybox", *SLEEP).code == 0
-    pid = node.client.get("/v1/containers/before")["pid"]
-    with ballast.open("wb") as stream, pytest.raises(OSError, match="No space"):
-        while True:
-            stream.write(b"\0" * 4096)
-            stream.flush()
-    for arguments in (
-        ("image", "import", str(image), "again"),
-        ("kv", "put", "/big", "x" * 100_000),
-        ("run", "-d", "--name", "meanwhile", "busybox", *SLEEP),
-    ):
-        outcome = node.hawser(*arguments)
-        assert (outcome.code, outcome.out) == (5, ""), (arguments, outcome)
-        (line,) = outcome.err.splitlines()
-        assert "space" in line
-    assert [c["name"] for c in node.client.get("/v1/containers", all=1)] == ["before"]
-    ballast.unlink()
-    assert node.hawser("image", "import", str(image), "again").code == 0
-    assert node.hawser("kv", "put", "/big", "x" * 100_000).code == 0
-    assert node.hawser("run", "-d", "--name", "after", "busybox", *SLEEP).code == 0
-    until(lambda: node.client.get("/v1/plan") == [], what="an empty plan")
-    node.kill()
-    node.start()
-    assert node.client.get("/v1/containers/before")["pid"] == pid
-    assert node.hawser("kv", "get", "/big").code == 0
