@@ -118,6 +118,7 @@ class Runtime:
         with self.images.lock:
             layer = self.images.get(spec.image).id if spec.image is not None else None
             record = Record(spec=spec, layer=layer, created=time.time())
+            self._request(record)  # or no start could ever succeed
             try:
                 self._shelf.put(record, self.images.uid_base)
             except OSError as error:
@@ -134,7 +135,7 @@ class Runtime:
         outcome: Outcome = asyncio.get_running_loop().create_future()
         container.begin_start()
         try:
-            channel = await self._launcher.request(self._request(container))
+            channel = await self._launcher.request(self._request(container.record))
         except RuntimeFault as refused:
             container.fail_start(refused)
             raise
@@ -152,14 +153,16 @@ class Runtime:
             raise fault
         return container.info()
 
-    def _request(self, container: Container) -> dict[str, Any]:
-        spec, layer = container.spec, container.record.layer
+    def _request(self, record: Record) -> bytes:
+        spec, layer = record.spec, record.layer
         lower = self.images.root.absolute() / "layers" / layer if layer else None
         if lower and not lower.is_dir():
-            raise NotFound(f"{container.words}: the layer of image {spec.image} is gone; import it again")
+            words = f"the layer of image {spec.image} is gone; import it again"
+            raise NotFound(f"container {spec.name or spec.id}: {words}")
         groups = self._forest.groups(spec.id, spec.limits)
         place = self._shelf.place(spec.id)
-        return requests.start(spec, place, lower, groups, boot=self._boot, base=self.images.uid_base)
+        request = requests.start(spec, place, lower, groups, boot=self._boot, base=self.images.uid_base)
+        return requests.encode(spec, request)
 
     def _answered(self, container: Container, outcome: Outcome, answer: Mapping[str, Any] | None) -> None:
         """The start has come to its end; of a launcher that was killed, what it left is killed first, in a thread."""
@@ -265,21 +268,13 @@ class Runtime:
         processes = container.processes
         if processes is None or processes.program < 0:
             raise Conflict(f"{container.words} is not running; start it first")
-        spec = container.spec
-        if not argv:
-            raise Invalid("exec: no command")
-        groups = self._forest.groups(id, spec.limits)
-        request = {
-            **requests.process(spec, groups, base=self.images.uid_base, env={**spec.env, **env}),
-            "verb": "exec",
-            "argv": list(argv),
-            "user": user or spec.user,
-            "cwd": cwd or spec.cwd,
-            "netns": None,
-            "timeout": timeout,
-        }
-        target = [] if spec.image is None else [processes.program]
-        return await run_command(self._launcher, spec, request, target)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        groups, base = self._forest.groups(id, container.spec.limits), self.images.uid_base
+        request = requests.execute(
+            container.spec, groups, argv, base=base, env=env, user=user, cwd=cwd, deadline=deadline
+        )
+        target = [] if container.spec.image is None else [processes.program]
+        return await run_command(self._launcher, container.spec, request, target)
 
     def logs(self, id: str, *, follow: bool = False, tail: int | None = None) -> AsyncIterator[LogLine]:
         """What it wrote, at most 20 MiB back; `follow` goes on until it ends."""
@@ -312,6 +307,15 @@ class Runtime:
         await self._clear()
         await asyncio.to_thread(self._forest.fell)
         await self.close()
+
+    @property
+    def launcher(self) -> int | None:
+        """Process id of the zygote."""
+        return self._launcher.pid
+
+    def cgroups(self, id: str) -> tuple[str, ...]:
+        """Directories of a container's control groups, whether they exist or not. NotFound."""
+        return tuple(directory for directory, _ in self._forest.groups(id, self._find(id).spec.limits))
 
     async def _discard(self, id: str) -> None:
         with contextlib.suppress(Conflict, NotFound):

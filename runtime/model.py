@@ -1,7 +1,7 @@
 """What a container is asked to be, and what became of it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -111,28 +111,47 @@ class LogLine:
     text: str
 
 
-def check(spec: ContainerSpec) -> None:
-    """Invalid, with every problem, for a spec that cannot run."""
+def command_problems(argv: Sequence[str], env: Mapping[str, str], user: str, cwd: str) -> list[str]:
+    """Why a command cannot run as it is written, for a container's own and for `exec` in it."""
     problems = []
-    if not ID.fullmatch(spec.id):
-        problems.append(f"id {spec.id!r}: use 1-63 of a-z, 0-9, '.', '_' and '-'")
-    if not spec.argv:
-        problems.append("no command; give one after the image")
-    if any("\0" in text for text in (*spec.argv, *spec.env, *spec.env.values(), spec.cwd)):
-        problems.append("a NUL byte in command, environment or directory")
-    size = sum(len(text.encode(errors="replace")) + 1 for text in (*spec.argv, *spec.env, *spec.env.values()))
+    texts = (*argv, *env, *env.values(), user, cwd)
+    if not argv:
+        problems.append("no command; give one")
+    if any("\0" in text for text in texts):
+        problems.append("a NUL byte in command, environment, user or directory")
+    if any(not _is_bytes(text) for text in texts):
+        problems.append("characters that are no text (lone surrogates) in command, environment, user or directory")
+    size = sum(len(text.encode(errors="replace")) + 1 for text in texts)
     if size > REQUEST_MAX:
         problems.append(f"command and environment of {size} bytes; at most {REQUEST_MAX}")
-    if any(not name or "=" in name for name in spec.env):
+    if any(not name or "=" in name for name in env):
         problems.append("an environment variable's name is empty or has a '='")
-    if not spec.user or ":" in spec.user.partition(":")[2]:
-        problems.append(f"user {spec.user!r}: use UID, UID:GID, NAME or NAME:GROUP")
+    if not user or ":" in user.partition(":")[2]:
+        problems.append(f"user {user!r}: use UID, UID:GID, NAME or NAME:GROUP")
+    if not cwd.startswith("/"):
+        problems.append(f"working directory {cwd!r} is not absolute")
+    return problems
+
+
+def _is_bytes(text: str) -> bool:
+    """Whether the text stands for bytes, as the kernel takes them; what is no UTF-8 is escaped (PEP 383)."""
+    try:
+        text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check(spec: ContainerSpec) -> None:
+    """Invalid, with every problem, for a spec that cannot run."""
+    problems = [] if ID.fullmatch(spec.id) else [f"id {spec.id!r}: use 1-63 of a-z, 0-9, '.', '_' and '-'"]
+    problems += command_problems(spec.argv, spec.env, spec.user, spec.cwd)
+    if any("\0" in path for mount in spec.mounts for path in (mount.source, mount.target)):
+        problems.append("a NUL byte in a mount")
     if len(spec.hostname) > HOSTNAME_MAX:
         problems.append(f"hostname of {len(spec.hostname)} characters; the kernel takes {HOSTNAME_MAX}")
     elif spec.hostname and not HOSTNAME.fullmatch(spec.hostname):
         problems.append(f"hostname {spec.hostname!r}: use letters, digits, '-', '_' and single dots")
-    if not spec.cwd.startswith("/"):
-        problems.append(f"working directory {spec.cwd!r} is not absolute")
     problems += [f"mount target {m.target!r} is not absolute" for m in spec.mounts if not m.target.startswith("/")]
     problems += [f"mount target {m.target!r} climbs" for m in spec.mounts if ".." in m.target.split("/")]
     problems += [f"mount target {m.target!r} is the root" for m in spec.mounts if not m.target.strip("/")]

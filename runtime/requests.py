@@ -1,14 +1,16 @@
 """What the launcher is asked for, and what its failures mean; pure."""
 
 import errno
+import marshal
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
 from .errors import Invalid, NotRunnable, RuntimeFault, Unavailable
-from .model import ContainerSpec
+from .model import ContainerSpec, command_problems
 
 UID_RANGE = 65536
+MESSAGE_MAX = 192 << 10  # bytes; the zygote's buffer has room for it
 EVERY_UID = 0xFFFFFFFF
 Group = tuple[str, list[tuple[str, str]]]
 OUT_OF = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN)
@@ -46,6 +48,43 @@ def start(
         "root": str(place / "root"),
         "binds": binds,
     }
+
+
+def execute(
+    spec: ContainerSpec,
+    groups: Sequence[Group],
+    argv: Sequence[str],
+    *,
+    base: int,
+    env: Mapping[str, str],
+    user: str | None,
+    cwd: str | None,
+    deadline: float | None,
+) -> dict[str, Any]:
+    """The request to run a command in a container; `deadline` is a time of the monotonic clock. Invalid."""
+    who, where = user or spec.user, cwd or spec.cwd
+    if problems := command_problems(argv, env, who, where):
+        raise Invalid(f"exec in container {spec.name or spec.id}: " + "; ".join(problems))
+    return {
+        **process(spec, groups, base=base, env={**spec.env, **env}),
+        "verb": "exec",
+        "argv": list(argv),
+        "user": who,
+        "cwd": where,
+        "netns": None,
+        "deadline": deadline,
+    }
+
+
+def encode(spec: ContainerSpec, request: Mapping[str, Any]) -> bytes:
+    """A request as it is sent. Invalid when it is longer than the launcher takes."""
+    data = marshal.dumps(dict(request))
+    if len(data) > MESSAGE_MAX:
+        raise Invalid(
+            f"container {spec.name or spec.id}: command, environment and mounts make a request of {len(data)} bytes; "
+            f"at most {MESSAGE_MAX}; put long texts into a file"
+        )
+    return data
 
 
 def process(spec: ContainerSpec, groups: Sequence[Group], *, base: int, env: Mapping[str, str]) -> dict[str, Any]:

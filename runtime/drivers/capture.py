@@ -54,7 +54,7 @@ async def run_command(
     """Send the request and wait for its end; a caller that goes away takes the command with it."""
     out, err = Capture(), Capture()
     try:
-        channel = await launcher.request(request, [out.writable, err.writable, *target])
+        channel = await launcher.request(requests.encode(spec, request), [out.writable, err.writable, *target])
         out.sent()
         err.sent()
         try:

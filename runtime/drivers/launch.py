@@ -20,6 +20,7 @@ SYSCTLS = (
     ("/proc/sys/net/ipv4/ip_unprivileged_port_start", b"0"),
     ("/proc/sys/net/ipv4/ping_group_range", b"0 2147483647"),
 )
+NULL = os.makedev(1, 3)
 ENOENT, EACCES, ENOTDIR = 2, 13, 20
 Config = dict[str, Any]
 Identity = tuple[int, int, list[int], str]
@@ -123,10 +124,21 @@ def _finish(config: Config, who: Identity) -> None:
     config["step"] = "exec"
     os.umask(0o022)
     reset_signals()
-    null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    os.dup2(null, 0)
+    _own_null()
     sys_.close_on_exec(3)
     run(config["argv"], {"PATH": PATH, "HOME": who[3], **config["env"]})
+
+
+def _own_null() -> None:
+    """The container's /dev/null as standard input; if something else stands there (a fifo would block for ever), it
+    stays the machine's, as the launcher has it."""
+    try:
+        null = os.open("/dev/null", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return
+    found = os.fstat(null)
+    if found.st_mode & 0o170000 == 0o020000 and found.st_rdev == NULL:
+        os.dup2(null, 0)
 
 
 def reset_signals() -> None:

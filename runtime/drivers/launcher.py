@@ -12,16 +12,16 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import hawser
-
 from ..errors import Unavailable
+from .zygote import RECEIVE
 
-ROOT = str(Path(hawser.__file__).parent.parent)
+ROOT = str(Path(__file__).absolute().parents[3])  # where the import namespace lies
 READY = 15.0
+SO_SNDBUFFORCE = 32  # as SO_SNDBUF, and not bound by net.core.wmem_max (socket(7)); a message must fit whole
 CODE = """import sys
 sys.path.append(sys.argv.pop(1))
 from hawser.runtime.drivers.zygote import serve
@@ -92,6 +92,7 @@ class Launcher:
             self._shut()
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.setblocking(False)
+            ours.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 4 * RECEIVE)
             lock = os.open(self.run / "zygote.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 self._spawn(theirs.fileno(), lock)
@@ -134,30 +135,37 @@ class Launcher:
             loop.remove_reader(pidfd)
             os.close(pidfd)
 
-    async def request(self, message: Mapping[str, Any], fds: Sequence[int] = ()) -> Channel:
+    async def request(self, message: bytes, fds: Sequence[int] = ()) -> Channel:
         """Send a request with descriptors; the first answer is on the channel. Unavailable without a zygote."""
         for _ in range(2):
             await self.start()
             channel = Channel()
-            if await self._send(marshal.dumps(dict(message)), [channel.theirs.fileno(), *fds]):
-                channel.theirs.close()
-                return channel
+            try:
+                if await self._send(message, [channel.theirs.fileno(), *fds]):
+                    channel.theirs.close()
+                    return channel
+            except BaseException:
+                channel.close()
+                raise
             channel.close()
             self._shut()
         raise Unavailable("the launcher dies at every request; see launcher.log in the node's run directory")
 
     async def _send(self, data: bytes, fds: list[int]) -> bool:
-        assert self._door is not None
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         deadline = asyncio.get_running_loop().time() + READY
         while asyncio.get_running_loop().time() < deadline:
+            if self._door is None:
+                return False
             try:
                 self._door.sendmsg([data], ancillary)
                 return True
             except BlockingIOError:
                 await asyncio.sleep(0.001)
-            except OSError:
+            except (ConnectionError, BrokenPipeError):
                 return False
+            except OSError as error:
+                raise Unavailable(f"the launcher cannot be asked: {error.strerror}; try again") from error
         raise Unavailable("the launcher is busy; try again")
 
     async def stop(self) -> None:

@@ -11,6 +11,7 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 
+CLONE_PARENT = 0x00008000
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS = 0x00020000, 0x02000000, 0x04000000
 CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x08000000, 0x10000000, 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
@@ -40,7 +41,7 @@ def _check(result: int, what: str) -> None:
 
 
 def clone(flags: int) -> int:
-    """fork(2) into new namespaces: 0 in the child. Only for a process with one thread (clone(2))."""
+    """fork(2) with flags, as into new namespaces: 0 in the child. Only for a process with one thread (clone(2))."""
     pid = int(_syscall(SYS_CLONE, ctypes.c_ulong(flags | SIGCHLD), None, None, None, None))
     _check(pid, "new process")
     return pid

@@ -18,7 +18,7 @@ import signal
 
 from . import join, shim
 
-REQUEST_MAX = 192 << 10
+RECEIVE = 256 << 10  # bytes, more than any request has
 FDS = 8
 SPARES = 3
 QUIET = 20  # ms; until then the machine's processors belong to the start under way
@@ -63,7 +63,7 @@ def _work(door: _socket.socket, tell: int, inherited: tuple[int, ...], branches:
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         spare = shim.Spare(branches=branches)
-        data, ancillary, _, _ = door.recvmsg(REQUEST_MAX, _socket.CMSG_LEN(FDS * 4), _socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, _, _ = door.recvmsg(RECEIVE, _socket.CMSG_LEN(FDS * 4), _socket.MSG_CMSG_CLOEXEC)
         if not data:
             spare.dismiss()
         os.write(tell, TAKEN if data else NODE_GONE)

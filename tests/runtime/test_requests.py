@@ -8,6 +8,7 @@ import pytest
 
 from hawser.runtime import requests
 from hawser.runtime.drivers.rootfs import escape
+from hawser.runtime.drivers.zygote import RECEIVE
 from hawser.runtime.errors import Invalid, NotRunnable, RuntimeFault, Unavailable
 from hawser.runtime.model import ContainerSpec, Mount
 
@@ -52,6 +53,15 @@ def test_the_nodes_files_are_mounted_before_the_callers() -> None:
     request = requests.start(spec, PurePath("/d/c1"), PurePath("/l"), [], boot="b", base=100_000)
     assert request["binds"] == [("/d/c1/resolv.conf", "/etc/resolv.conf", False), ("/srv", "/srv", False)]
     assert (request["hostname"], request["uid_base"], request["uid_range"]) == ("c1", 100_000, 65536)
+
+
+def test_a_request_is_bounded_with_all_that_is_in_it() -> None:
+    mounts = tuple(Mount(source=f"/srv/{'x' * 200}/{number}", target=f"/srv/{number}") for number in range(1000))
+    spec = ContainerSpec(id="c1", image="box", argv=("true",), mounts=mounts)
+    request = requests.start(spec, PurePath("/d/c1"), PurePath("/l"), [], boot="b", base=100_000)
+    with pytest.raises(Invalid, match=r"mounts make a request of \d+ bytes; at most 196608"):
+        requests.encode(spec, request)
+    assert requests.MESSAGE_MAX < RECEIVE
 
 
 def test_a_host_process_keeps_the_machines_users() -> None:

@@ -128,24 +128,24 @@ async def test_the_zygote_killed(node: Maker) -> None:
     await runtime.open()
     await runtime.create(spec("sleep", "1000"))
     started = await runtime.start("c")
-    zygote = runtime._launcher.pid or 0
+    zygote = runtime.launcher or 0
     os.kill(zygote, signal.SIGKILL)
     until(lambda: not exists(zygote), what="the zygote's end")
     assert exists(started.pid or 0)
     ended, _ = await run(runtime, shell("exit 3", id="d"))
     assert ended.code == 3
-    assert runtime._launcher.pid not in (None, zygote)
+    assert runtime.launcher not in (None, zygote)
     assert (await runtime.stop("c", timeout=0)).signal == 9
 
 
 async def test_the_agent_replaces_a_dead_zygote(node: Maker) -> None:
     runtime = node()
     await runtime.open()
-    zygote = runtime._launcher.pid or 0
+    zygote = runtime.launcher or 0
     async with asyncio.TaskGroup() as group:
         running = group.create_task(runtime.run())
         os.kill(zygote, signal.SIGKILL)
-        await auntil(lambda: runtime._launcher.pid not in (None, zygote), what="a new zygote")
+        await auntil(lambda: runtime.launcher not in (None, zygote), what="a new zygote")
         running.cancel()
 
 
@@ -250,7 +250,8 @@ async def test_a_caller_that_goes_away_leaves_a_known_container(node: Maker) -> 
     async with asyncio.TaskGroup() as group:
         starting = group.create_task(runtime.start("c"))
         await asyncio.sleep(0)
-        assert runtime._containers["c"].starting
+        with pytest.raises(Conflict, match="starting already"):
+            await runtime.start("c")
         starting.cancel()
     await auntil(lambda: runtime.get("c").state is State.RUNNING, what="the container")
     assert (await runtime.stop("c", timeout=0)).signal == 9
@@ -262,7 +263,7 @@ async def test_killed_at_any_moment_of_a_start(node: Maker, victim: str) -> None
         runtime = node()
         await runtime.open()
         name = f"c{moment}"
-        zygote = runtime._launcher.pid or 0
+        zygote = runtime.launcher or 0
         shims = Path(f"/proc/{zygote}/task/{zygote}/children").read_text().split()
         await runtime.create(shell("sleep 1000 & sleep 1000", id=name))
         starting = asyncio.get_running_loop().create_task(runtime.start(name))
