@@ -53,18 +53,19 @@ class Nft:
 
     def table(self, name: str) -> list[dict[str, Any]] | None:
         """The objects of table `inet name` in libnftables-json(5) form, or None when there is none."""
-        self._lib.nft_ctx_output_set_flags(self._context, JSON | NUMERIC_PROTO)
         try:
-            failed = self._lib.nft_run_cmd_from_buffer(self._context, f"list table inet {name}".encode()) != 0
-            output = (self._lib.nft_ctx_get_output_buffer(self._context) or b"").decode(errors="replace")
+            return self.objects(f"list table inet {name}")
+        except NotFound:
+            return None
+
+    def objects(self, command: str) -> list[dict[str, Any]]:
+        """What a list command prints, in libnftables-json(5) form. Denied, NotFound, NetError."""
+        self._lib.nft_ctx_output_set_flags(self._context, JSON)
+        try:
+            output = self.run(command)
         finally:
             self._lib.nft_ctx_output_set_flags(self._context, 0)
-        if failed:
-            error = self._refused()
-            if isinstance(error, NotFound):
-                return None
-            raise error
-        objects: list[dict[str, Any]] = json.loads(output)["nftables"]
+        objects: list[dict[str, Any]] = json.loads(output)["nftables"] if output else []
         return objects
 
     def _refused(self) -> NetError:
