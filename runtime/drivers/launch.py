@@ -34,7 +34,7 @@ def contained(config: Config, sync: int) -> None:
     sys_.unshare(sys_.CLONE_NEWNS | sys_.CLONE_NEWUTS | sys_.CLONE_NEWIPC)
     sys_.mount("none", "/", None, sys_.MS_REC | sys_.MS_PRIVATE)
     sys_.sethostname(config["hostname"])
-    rootfs.build(config)
+    users = rootfs.build(config)
     rootfs.change(config)
     who = identity(config)
     give_output(who, config["uid_base"])
@@ -43,7 +43,19 @@ def contained(config: Config, sync: int) -> None:
     sys_.unshare(sys_.CLONE_NEWCGROUP)
     sys_.unshare(sys_.CLONE_NEWUSER)
     _await(sync, b"u")
+    _last_of_its_kind(users)
     confine(config, who)
+
+
+def _last_of_its_kind(users: int) -> None:
+    """No user namespace within the container's: its maker would have every capability there (user_namespaces(7)).
+
+    The limit is that of the opener's own user namespace, and only a capability bounded away next can raise it again.
+    """
+    limit = os.open("max_user_namespaces", os.O_WRONLY | os.O_CLOEXEC, dir_fd=users)
+    os.close(users)  # or it could be the program's working directory, by way of /proc/self/fd
+    os.write(limit, b"0")
+    os.close(limit)
 
 
 def on_host(config: Config, sync: int) -> None:

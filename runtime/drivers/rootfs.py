@@ -32,8 +32,11 @@ FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 Config = dict[str, Any]
 
 
-def build(config: Config) -> None:
-    """Mount everything below `config["root"]`; the caller is real root in a private mount namespace."""
+def build(config: Config) -> int:
+    """Mount everything below `config["root"]`; the caller is real root in a private mount namespace.
+
+    Returns a descriptor of /proc/sys/user as it is below the read-only mount over it.
+    """
     root, base = config["root"], config["uid_base"]
     config["step"] = "overlay"
     layers = f"lowerdir={escape(config['lower'])},upperdir={escape(config['upper'])},workdir={escape(config['work'])}"
@@ -43,11 +46,13 @@ def build(config: Config) -> None:
     _devices(root, top, base)
     _mount_on(top, "/sys", "sysfs", SAFE | sys_.MS_RDONLY)
     _mount_on(top, "/proc", "proc", SAFE)
+    users = os.open(f"{root}/proc/sys/user", FOLDER)
     _mask(root)
     config["step"] = "bind"
     for source, target, read_only in config["binds"]:
         _bind(top, source, target, read_only)
     os.close(top)
+    return users
 
 
 def change(config: Config) -> None:

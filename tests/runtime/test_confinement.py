@@ -4,6 +4,7 @@
 
 import io
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,39 +17,61 @@ from tests.runtime.tools import Tar, run, shell, spec, succeeds
 
 pytestmark = pytest.mark.root
 
+# What is refused, and beside it the same applet at something that is allowed: the tool works, so the refusal is one.
 ATTEMPTS = {
-    "write a sysctl": "echo 1 > /proc/sys/kernel/panic",
-    "set the core pattern": "echo /x > /proc/sys/kernel/core_pattern",
-    "press a magic key": "echo h > /proc/sysrq-trigger",
-    "change an irq": "echo 1 > /proc/irq/default_smp_affinity",
-    "write to sysfs": "echo 1 > /sys/kernel/mm/ksm/run",
-    "read the kernel's keys": "grep . /proc/keys",
-    "read timers": "grep . /proc/timer_list",
-    "see the firmware": "ls /sys/firmware | grep .",
-    "make a device": "mknod /tmp/disk b 254 0",
-    "make a device in /dev": "mknod /dev/disk b 254 0",
-    "mount": "mount -t tmpfs none /tmp",
-    "remount proc writable": "mount -o remount,rw /proc/sys",
-    "unmount a mask": "umount /proc/timer_list",
-    "mount a cgroup tree": "mkdir -p /tmp/cg && mount -t cgroup -o memory cgroup /tmp/cg",
-    "name the machine": "hostname evil",
-    "see the host's tree": "ls /proc/1/root/usr",
-    "signal a host process": "kill -0 2000",
+    "write a sysctl": ("echo 1 > /proc/sys/kernel/panic", "echo 1 > /tmp/panic"),
+    "set the core pattern": ("echo /x > /proc/sys/kernel/core_pattern", "cat /proc/sys/kernel/core_pattern"),
+    "press a magic key": ("echo h > /proc/sysrq-trigger", "echo h > /dev/null"),
+    "change an irq": ("echo 1 > /proc/irq/default_smp_affinity", "cat /proc/irq/default_smp_affinity"),
+    "write to sysfs": ("echo 1 > /sys/kernel/mm/ksm/run", "cat /sys/kernel/mm/ksm/run"),
+    "read the kernel's keys": ("grep . /proc/keys", "grep . /proc/self/status"),
+    "read timers": ("grep . /proc/timer_list", "grep . /proc/uptime"),
+    "see the firmware": ("ls /sys/firmware | grep .", "ls /sys/kernel | grep ."),
+    "make a device": ("mknod /tmp/disk b 254 0", "mknod /tmp/fifo p"),
+    "make a device in /dev": ("mknod /dev/disk b 254 0", "mknod /dev/fifo p"),
+    "mount": ("mount -t tmpfs none /tmp", "mount | grep ' / '"),
+    "remount proc writable": ("mount -o remount,rw /proc/sys", "mount | grep ' /proc/sys '"),
+    "unmount a mask": ("umount /proc/timer_list", "mount | grep ' /proc/timer_list '"),
+    "mount a cgroup tree": (
+        "mkdir -p /tmp/cg && mount -t cgroup -o memory cgroup /tmp/cg",
+        "mkdir -p /tmp/cg && ls /tmp/cg",
+    ),
+    "name the machine": ("hostname evil", "hostname"),
+    "see the host's tree": ("ls /proc/1/root/usr", "ls /proc/1/root/bin"),
+    "signal a host process": ("kill -0 {host}", "kill -0 $$"),
+    "be root of a user namespace": ("unshare -Ur true", "true"),
+    "make a user namespace": ("unshare -U true", "true"),
+    "make a mount namespace": ("unshare -m true", "true"),
+    "allow user namespaces again": (
+        "echo 9 > /proc/sys/user/max_user_namespaces",
+        "grep -x 0 /proc/sys/user/max_user_namespaces",
+    ),
 }
+
+
+def attempt_of(name: str) -> str:
+    """Exit code 7: it was refused, and the control succeeded."""
+    bad, good = ATTEMPTS[name]
+    bad = bad.format(host=os.getpid())
+    return f"({good}) >/dev/null 2>&1 || exit 41; ({bad}) >/dev/null 2>&1 && exit 42; exit 7"
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)
 async def test_refused_to_the_first_process(runtime: Runtime, attempt: str) -> None:
-    ended, _ = await run(runtime, shell(f"{ATTEMPTS[attempt]} 2>/dev/null && exit 42; exit 7"))
+    ended, _ = await run(runtime, shell(attempt_of(attempt)))
     assert ended.code == 7
 
 
-async def test_refused_to_exec(runtime: Runtime) -> None:
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+async def test_refused_to_exec(runtime: Runtime, attempt: str) -> None:
     await runtime.create(spec("sleep", "1000"))
     await runtime.start("c")
-    for attempt, script in ATTEMPTS.items():
-        result = await runtime.execute("c", ["sh", "-c", f"{script} 2>/dev/null && exit 42; exit 7"])
-        assert result.code == 7, attempt
+    assert (await runtime.execute("c", ["sh", "-c", attempt_of(attempt)])).code == 7
+
+
+@pytest.mark.parametrize("attempt", ["be root of a user namespace", "make a mount namespace"])
+def test_the_attempts_tools_work_on_the_host(attempt: str) -> None:
+    assert subprocess.run(["busybox", "sh", "-c", ATTEMPTS[attempt][0]]).returncode == 0
 
 
 FACTS = "grep -E '^(Cap|NoNewPrivs|Uid)' /proc/self/status; for n in /proc/self/fd/*; do readlink $n; done; id -u"

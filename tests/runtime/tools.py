@@ -21,6 +21,7 @@ class Tar:
     APPLETS = (
         *("sh", "true", "false", "cat", "ls", "id", "sleep", "mount", "umount", "mknod", "kill", "hostname", "head"),
         *("dd", "ps", "touch", "wc", "grep", "chmod", "ln", "mkdir", "echo", "env", "pwd", "readlink", "yes", "nc"),
+        *("unshare", "stat", "mkfifo", "rm"),
     )
 
     def __init__(self) -> None:
