@@ -1,0 +1,181 @@
+"""A node's links: bridges and veth pairs, found by their mark and nothing else.
+
+A link is marked by its alias in the very system call that makes it; a port that is not yet complete is marked `new`,
+which no intent ever asks for, so that a kill in between is cleaned up and made anew.
+"""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from hawser.store.reconcile import Verb
+
+from ..compile import BridgeSpec, PortSpec, Spec
+from ..errors import NetError, NotFound
+from . import netlink, netns, wire
+from .inside import Inside, adjust, by_link, configure, look
+from .netlink import Netlink
+from .tune import harden_bridge, open_forwarding
+
+
+class Links:
+    """The marked links of the namespace of the thread that makes it."""
+
+    def __init__(self, netlink: Netlink, instance: str, sandboxes: Path) -> None:
+        self._netlink = netlink
+        self._prefix = f"hawser:{instance}:"
+        self._directory = sandboxes
+
+    def observe(self) -> dict[str, Spec]:
+        """Every bridge and port with the mark."""
+        links = self._netlink.links()
+        mine = [link for link in links if link.alias.startswith(self._prefix)]
+        if not mine:
+            return {}
+        names = {link.index: link.name for link in links}
+        addresses = by_link(self._netlink.addresses())
+        found: dict[str, Spec] = {}
+        for link in mine:
+            key = link.alias.removeprefix(self._prefix)
+            if link.kind == "bridge":
+                found[key] = BridgeSpec(
+                    ifname=link.name, mtu=link.mtu, mac=link.mac, addresses=addresses.get(link.index, ()), up=link.up
+                )
+            else:
+                found[key] = self._observe_port(key, link, names.get(link.master, ""))
+        return found
+
+    def _observe_port(self, key: str, link: wire.Link, bridge: str) -> PortSpec:
+        _, _, port = key.rpartition("port:")
+        sandbox, _, inner = port.partition(":")
+        path = self._directory / (sandbox or ".")
+        state: Inside | None = None
+        if key.startswith("port:") and netns.alive(path):
+            with contextlib.suppress(NetError):
+                state = netns.inside_here(path, lambda: look(inner, link.index))
+        return PortSpec(
+            ifname=link.name,
+            bridge=bridge,
+            mtu=link.mtu if state is None or state[0].mtu == link.mtu else 0,
+            mac=state[0].mac if state else "",
+            addresses=state[1] if state else (),
+            routes=state[2] if state else (),
+            up=link.up and state is not None and state[0].up,
+            inner=inner,
+            netns=str(path),
+            network="",
+        )
+
+    def set_bridge(self, verb: Verb, key: str, spec: BridgeSpec) -> None:
+        """Make a bridge, or change what differs."""
+        if verb is Verb.UPDATE and self._own(spec.ifname) is None:
+            self._remove_marked(key)
+            verb = Verb.CREATE
+        if verb is Verb.CREATE:
+            index = netlink.index_of(spec.ifname)
+            self._netlink.do(
+                (
+                    netlink.new_bridge(spec.ifname, mtu=_another(spec.mtu), mac=spec.mac, index=index, up=False),
+                    netlink.mark_link(index, f"{self._prefix}{key}", mtu=spec.mtu),
+                )
+            )
+        try:
+            self._fix_bridge(spec)
+        except BaseException:
+            if verb is Verb.CREATE:
+                self.delete(spec.ifname)
+            raise
+
+    def _fix_bridge(self, spec: BridgeSpec) -> None:
+        open_forwarding()
+        harden_bridge(spec.ifname)
+        index = _index(spec.ifname)
+        have = by_link(self._netlink.addresses()).get(index, ())
+        extra = [address for address in have if address not in spec.addresses]
+        self._netlink.do([netlink.set_link(spec.ifname, mtu=spec.mtu, mac=spec.mac)])
+        self._netlink.do([netlink.delete_address(index, address) for address in extra], missing_ok=True)
+        self._netlink.do([netlink.add_address(index, address) for address in spec.addresses])
+
+    def set_port(self, verb: Verb, key: str, spec: PortSpec) -> None:
+        """A veth pair; of one that is there, only what differs is changed, or traffic would stop."""
+        if verb is Verb.UPDATE:
+            if self._own(spec.ifname) and self._fix_port(spec):
+                return
+            self._remove_marked(key)
+        link = self._own(spec.ifname) if verb is Verb.CREATE else None
+        if link is None or link.alias != f"{self._prefix}new:{key}":
+            self.prepare(key, spec)
+        try:
+            netns.inside_here(Path(spec.netns), lambda: configure(spec))
+            self._netlink.do([netlink.mark_link(netlink.index_of(spec.ifname), f"{self._prefix}{key}")])
+        except BaseException:
+            self.delete(spec.ifname)
+            raise
+
+    def prepare(self, key: str, spec: PortSpec) -> None:
+        """Make a port's link without its addresses, marked as not complete: `apply` completes it, a plan removes it."""
+        index = netlink.index_of(spec.ifname)
+        bridge = _index(spec.bridge)
+        with _opened(spec.netns) as target:
+            self._netlink.do(
+                (
+                    netlink.new_veth(
+                        spec.ifname,
+                        spec.inner,
+                        peer_netns=target,
+                        mtu=spec.mtu,
+                        master=bridge,
+                        peer_mac=spec.mac,
+                        index=index,
+                        up=False,
+                    ),
+                    netlink.mark_port(index, f"{self._prefix}new:{key}"),
+                    netlink.up(index),
+                )
+            )
+
+    def _fix_port(self, spec: PortSpec) -> bool:
+        index = _index(spec.ifname)
+        self._netlink.do([netlink.set_link(spec.ifname, mtu=spec.mtu, master=_index(spec.bridge))])
+        return netns.inside_here(Path(spec.netns), lambda: adjust(spec, index))
+
+    def _own(self, ifname: str) -> wire.Link | None:
+        link = self._netlink.link(ifname)
+        return link if link and link.alias.startswith(self._prefix) else None
+
+    def delete(self, ifname: str) -> None:
+        """Delete a link if it is ours; nothing when it is not there."""
+        if link := self._own(ifname):
+            self._netlink.do([netlink.delete_link(index=link.index)], missing_ok=True)
+
+    def _remove_marked(self, key: str) -> None:
+        """Remove a link by its mark, whatever its name now."""
+        for link in self._netlink.links():
+            if link.alias == f"{self._prefix}{key}":
+                self._netlink.do([netlink.delete_link(index=link.index)], missing_ok=True)
+
+
+def _another(mtu: int) -> int:
+    """An MTU to change from: only one that was changed by hand stays when ports come (br_mtu_auto_adjust)."""
+    return mtu - 1 if mtu > 1280 else mtu + 1
+
+
+def _index(ifname: str) -> int:
+    try:
+        return socket.if_nametoindex(ifname)
+    except OSError as error:
+        raise NotFound(f"link {ifname}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[int]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise NotFound(f"network namespace {path}: {error.strerror}") from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
