@@ -1,5 +1,6 @@
 """The full command line: nouns, then verbs. Each noun's module is imported only when it is asked for."""
 
+import difflib
 import sys
 import traceback
 from collections.abc import Sequence
@@ -41,6 +42,29 @@ COMMANDS = {
 }
 
 
+# words that users of other tools bring along
+MEANT = {
+    "images": "image ls",
+    "inspect": "show",
+    "network": "net",
+    "networks": "net ls",
+    "restart": "stop, then start",
+    "container": "ps, run, rm",
+    "service": "svc",
+    "services": "svc ls",
+    "start-unit": "unit start",
+    "systemctl": "unit",
+    "fleetctl": "unit",
+    "etcdctl": "kv",
+    "mn": "lab",
+    "build": "image build",
+    "import": "image import",
+    "rmi": "image rm",
+    "status": "node status",
+    "top": "exec NAME ps",
+}
+
+
 class Nouns(click.Group):
     """A group that knows its commands by name and help line, and imports a command when it is used."""
 
@@ -54,6 +78,16 @@ class Nouns(click.Group):
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name in COMMANDS or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        close = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = MEANT.get(name) or (close[0] if close else None)
+        raise click.UsageError(f"no command {name}" + (f"; did you mean: hawser {hint}" if hint else ""), ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -10,6 +10,7 @@ import click
 from ..client import segment
 from ..faults import Fault
 from ..table import PS_COLUMNS, ps_rows
+from . import complete
 from .common import as_json, client, listing, pairs, show_json, tenant_option
 
 # options end at the image or container; what follows is the program's
@@ -38,7 +39,7 @@ def _path(container: str, verb: str = "") -> str:
 @click.option("--read-only", is_flag=True, help="Root file system read-only.")
 @click.option("--detach", "-d", is_flag=True, help="Print the id and return; without it, follow the output to the end.")
 @click.option("--rm", "remove", is_flag=True, help="Remove the container when it has ended.")
-@click.argument("image")
+@click.argument("image", shell_complete=complete.images)
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, required=True)
 def run(detach: bool, remove: bool, env: tuple[str, ...], label: tuple[str, ...], **options: Any) -> int:
     """Create and start a container of IMAGE that runs ARGV."""
@@ -97,7 +98,7 @@ def ps(all_: bool, quiet: bool, json_: bool) -> None:
 
 
 @click.command()
-@click.argument("container")
+@click.argument("container", shell_complete=complete.containers)
 def show(container: str) -> None:
     """Everything about one container, as JSON."""
     show_json(client().get(_path(container)))
@@ -106,7 +107,7 @@ def show(container: str) -> None:
 @click.command(context_settings=PASS_ON)
 @click.option("--env", "-e", multiple=True, metavar="K=V")
 @click.option("--user", "-u", default=None, help="User inside the container.")
-@click.argument("container")
+@click.argument("container", shell_complete=complete.containers)
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, required=True)
 def exec_(container: str, argv: tuple[str, ...], env: tuple[str, ...], user: str | None) -> int:
     """Run ARGV in CONTAINER and end with its exit code."""
@@ -121,7 +122,7 @@ def exec_(container: str, argv: tuple[str, ...], env: tuple[str, ...], user: str
 @click.option("--follow", "-f", is_flag=True, help="Wait for more until the container ends.")
 @click.option("--tail", "-n", type=click.IntRange(0), help="Only the last N lines.")
 @click.option("--times", is_flag=True, help="Show when each line was written.")
-@click.argument("container")
+@click.argument("container", shell_complete=complete.containers)
 def logs(container: str, follow: bool, tail: int | None, times: bool) -> None:
     """What a container printed, both streams in order."""
     follow_logs(container, follow, tail, times)
@@ -129,7 +130,7 @@ def logs(container: str, follow: bool, tail: int | None, times: bool) -> None:
 
 @click.command()
 @click.option("--signal", "-s", default="KILL", show_default=True, help="Name or number.")
-@click.argument("containers", nargs=-1, required=True)
+@click.argument("containers", nargs=-1, required=True, shell_complete=complete.containers)
 def kill(containers: tuple[str, ...], signal: str) -> int:
     """Send a signal to containers."""
     return _each(containers, lambda container: client().post(_path(container, "kill"), {"signal": signal}))
@@ -137,14 +138,14 @@ def kill(containers: tuple[str, ...], signal: str) -> int:
 
 @click.command()
 @click.option("--time", "-t", "timeout", type=float, help="Seconds before SIGKILL [default: the container's, 10].")
-@click.argument("containers", nargs=-1, required=True)
+@click.argument("containers", nargs=-1, required=True, shell_complete=complete.containers)
 def stop(containers: tuple[str, ...], timeout: float | None) -> int:
     """Stop containers."""
     return _each(containers, lambda container: client().post(_path(container, "stop"), {"timeout": timeout}))
 
 
 @click.command()
-@click.argument("containers", nargs=-1, required=True)
+@click.argument("containers", nargs=-1, required=True, shell_complete=complete.containers)
 def start(containers: tuple[str, ...]) -> int:
     """Start stopped containers."""
     return _each(containers, lambda container: client().post(_path(container, "start")))
@@ -152,14 +153,14 @@ def start(containers: tuple[str, ...]) -> int:
 
 @click.command()
 @click.option("--force", "-f", is_flag=True, help="Kill it first.")
-@click.argument("containers", nargs=-1, required=True)
+@click.argument("containers", nargs=-1, required=True, shell_complete=complete.containers)
 def rm(containers: tuple[str, ...], force: bool) -> int:
     """Remove containers."""
     return _each(containers, lambda container: client().delete(_path(container), force=int(force)))
 
 
 @click.command()
-@click.argument("container")
+@click.argument("container", shell_complete=complete.containers)
 def wait(container: str) -> None:
     """Wait for CONTAINER to end and print its exit code."""
     click.echo(client().post(_path(container, "wait"))["code"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..client import segment
+from . import complete
 from .common import as_json, client, listing, show_json
 
 
@@ -41,14 +42,14 @@ def _time(seconds: float) -> str:
 
 
 @image.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete.images)
 def show(name: str) -> None:
     """One image, as JSON."""
     show_json(client().get(f"/v1/images/{segment(name)}"))
 
 
 @image.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=complete.images)
 def rm(names: tuple[str, ...]) -> None:
     """Remove images that no container uses."""
     for name in names:

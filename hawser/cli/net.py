@@ -3,6 +3,7 @@
 import click
 
 from ..client import segment
+from . import complete
 from .common import as_json, client, listing, show_json, tenant_option
 
 
@@ -35,17 +36,18 @@ def create(
 
 
 @net.command()
+@click.option("--tenant", "-t", help="Only this tenant's.")
 @as_json
-def ls(json_: bool) -> None:
+def ls(tenant: str | None, json_: bool) -> None:
     """List networks."""
-    networks = client().get("/v1/networks")
+    networks = [entry for entry in client().get("/v1/networks") if tenant in (None, entry["tenant"])]
     rows = ((n["tenant"], n["name"], n["kind"], n["subnets"], n["gateways"], n["internal"]) for n in networks)
     listing(json_, networks, ("TENANT", "NAME", "KIND", "SUBNETS", "GATEWAYS", "INTERNAL"), rows)
 
 
 @net.command()
 @tenant_option
-@click.argument("name")
+@click.argument("name", shell_complete=complete.networks)
 def show(name: str, tenant: str) -> None:
     """One network with its ports, as JSON."""
     show_json(client().get(f"/v1/networks/{segment(tenant)}/{segment(name)}"))
@@ -53,7 +55,7 @@ def show(name: str, tenant: str) -> None:
 
 @net.command()
 @tenant_option
-@click.argument("name")
+@click.argument("name", shell_complete=complete.networks)
 def rm(name: str, tenant: str) -> None:
     """Remove a network that nothing is attached to."""
     client().delete(f"/v1/networks/{segment(tenant)}/{segment(name)}")
@@ -63,7 +65,7 @@ def rm(name: str, tenant: str) -> None:
 @tenant_option
 @click.option("--ip", "addresses", multiple=True, metavar="ADDRESS")
 @click.option("--ifname", default=None, help="Interface in the container [default: the next free ethN].")
-@click.argument("container")
+@click.argument("container", shell_complete=complete.containers)
 @click.argument("name")
 def attach(container: str, name: str, tenant: str, addresses: tuple[str, ...], ifname: str | None) -> None:
     """Attach CONTAINER to network NAME, besides those it has."""
@@ -72,7 +74,7 @@ def attach(container: str, name: str, tenant: str, addresses: tuple[str, ...], i
 
 
 @net.command()
-@click.argument("container")
+@click.argument("container", shell_complete=complete.containers)
 @click.argument("ifname")
 def detach(container: str, ifname: str) -> None:
     """Take interface IFNAME away from CONTAINER."""

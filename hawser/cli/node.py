@@ -23,15 +23,7 @@ def node() -> None:
     show_default=True,
     help="State until reboot.",
 )
-@click.option(
-    "--store",
-    "store_url",
-    default="sqlite",
-    show_default=True,
-    type=click.Choice(["sqlite"]),
-    help="Store engine.",
-)
-def up(data: str, run: str, store_url: str) -> int:
+def up(data: str, run: str) -> int:
     """Run the node in the foreground until SIGTERM or SIGINT; containers go on without it."""
     from ..node import Config
     from ..serve import serve

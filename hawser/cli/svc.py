@@ -6,6 +6,7 @@ import click
 
 from ..client import segment
 from ..faults import Fault
+from . import complete
 from .common import as_json, client, listing, show_json, tenant_option
 
 COLUMNS = ("TENANT", "SERVICE", "INSTANCE", "ADDRESSES", "PORT", "HEALTH", "REASON")
@@ -69,16 +70,17 @@ def beat(service: str, instance: str, tenant: str) -> None:
 
 
 @svc.command()
+@click.option("--tenant", "-t", help="Only this tenant's.")
 @as_json
-def ls(json_: bool) -> None:
+def ls(tenant: str | None, json_: bool) -> None:
     """List every instance that is announced."""
-    records = client().get("/v1/services")
+    records = [record for record in client().get("/v1/services") if tenant in (None, record["tenant"])]
     listing(json_, records, COLUMNS, map(_row, records))
 
 
 @svc.command()
 @tenant_option
-@click.argument("service")
+@click.argument("service", shell_complete=complete.services)
 def show(service: str, tenant: str) -> None:
     """The instances of one service, as JSON."""
     show_json(client().get(f"/v1/services/{segment(tenant)}/{segment(service)}"))
@@ -87,7 +89,7 @@ def show(service: str, tenant: str) -> None:
 @svc.command()
 @tenant_option
 @as_json
-@click.argument("service")
+@click.argument("service", shell_complete=complete.services)
 def resolve(service: str, tenant: str, json_: bool) -> None:
     """What a container of the tenant would find: healthy instances only. Ends with 3 when there is none."""
     records = client().get(f"/v1/services/{segment(tenant)}/{segment(service)}")

@@ -8,6 +8,7 @@ import click
 
 from ..client import segment
 from ..faults import Fault
+from . import complete
 from .common import as_json, client, listing, show_json
 from .container import follow_logs
 
@@ -107,7 +108,7 @@ def ls(json_: bool) -> None:
 
 
 @unit.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete.units)
 def cat(name: str) -> None:
     """The text of a unit."""
     click.echo(client().get(f"/v1/units/{segment(name)}/file")["text"], nl=False)
@@ -115,7 +116,7 @@ def cat(name: str) -> None:
 
 @unit.command()
 @as_json
-@click.argument("name")
+@click.argument("name", shell_complete=complete.units)
 def status(name: str, json_: bool) -> None:
     """The state of a unit and why it is so."""
     document: dict[str, Any] = client().get(f"/v1/units/{segment(name)}")
@@ -129,7 +130,7 @@ def status(name: str, json_: bool) -> None:
 @unit.command()
 @click.option("--follow", "-f", is_flag=True, help="Wait for more until the unit's process ends.")
 @click.option("--tail", "-n", type=click.IntRange(0), default=10, show_default=True, help="Only the last N lines.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.units)
 def journal(name: str, follow: bool, tail: int) -> None:
     """What the unit's process printed."""
     follow_logs(name, follow, tail, True)

@@ -1,5 +1,6 @@
 """The demo from start to end: images, stage, story, report."""
 
+import functools
 import hashlib
 import signal
 import sys
@@ -20,8 +21,8 @@ def prepare(say_to_stderr: bool = False) -> dict[str, Path]:
     tarballs = {name: CACHE / f"{name}-{_key(packages)}.tar" for name, packages in PACKAGES.items()}
     for name, tarball in tarballs.items():
         if not tarball.exists():
-            out = sys.stderr if say_to_stderr else sys.stdout
-            debian.build(PACKAGES[name], tarball, say=lambda line, out=out: print(line, file=out, flush=True))
+            say = functools.partial(print, file=sys.stderr if say_to_stderr else sys.stdout, flush=True)
+            debian.build(PACKAGES[name], tarball, say=say)
     return tarballs
 
 

@@ -97,6 +97,16 @@ def test_a_mistake_is_a_usage_error(
     assert line.endswith(" --help")
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"), [("images", "image ls"), ("inspect", "show"), ("nett", "net"), ("xyzzy", "")]
+)
+def test_words_of_other_tools_are_understood_enough(word: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([word]) == 2
+    err = capsys.readouterr().err
+    assert f"no command {word}" in err
+    assert ("did you mean: hawser " + hint in err) if hint else ("did you mean" not in err)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts_complete_with_this_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["completion", shell]) == 0

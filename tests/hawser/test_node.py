@@ -57,6 +57,11 @@ def attached(node: NodeProcess, script: str, *options: str) -> "subprocess.Popen
     return run
 
 
+def interrupt(run: "subprocess.Popen[str]") -> bool:
+    run.send_signal(signal.SIGINT)
+    return False
+
+
 def test_run_passes_a_signal_on(clean: NodeProcess) -> None:
     with attached(clean, "trap 'exit 5' INT; echo ready; while :; do sleep 0.05; done") as run:
         run.send_signal(signal.SIGINT)
@@ -67,7 +72,7 @@ def test_run_passes_a_signal_on(clean: NodeProcess) -> None:
 def test_a_second_signal_stops_what_ignores_the_first(clean: NodeProcess) -> None:
     with attached(clean, "trap '' INT; echo ready; while :; do sleep 0.05; done", "--name", "c") as run:
         # two signals of one number may count as one, so they are sent until the container has ended
-        until(lambda: pid_of(clean, "c") == 0 or run.send_signal(signal.SIGINT), timeout=10, what="its end")
+        until(lambda: pid_of(clean, "c") == 0 or interrupt(run), timeout=10, what="its end")
         assert run.wait(10) == 137
 
 
@@ -202,6 +207,19 @@ def test_a_mistake_is_one_clear_line_and_leaves_nothing(
     assert word in outcome.err
     assert node.client.get("/v1/containers", all=1) == []
     assert node.client.get("/v1/plan") == []
+
+
+def test_the_shell_is_offered_the_names_there_are(clean: NodeProcess) -> None:
+    clean.hawser("run", "-d", "--name", "ready", "busybox", *SLEEP)
+    for words, name in (("exec re", "ready"), ("run bu", "busybox"), ("net show de", "default")):
+        environment = {
+            "_HAWSER_COMPLETE": "bash_complete",
+            "COMP_WORDS": f"hawser {words}",
+            "COMP_CWORD": str(len(words.split())),
+            "HAWSER_SOCKET": str(clean.socket),
+        }
+        answer = subprocess.run([HAWSER], env=environment, capture_output=True, text=True, check=False)
+        assert f"plain,{name}\n" in answer.stdout
 
 
 def test_a_unit_with_an_unknown_key_is_refused_whole(clean: NodeProcess, tmp_path: Path) -> None:
