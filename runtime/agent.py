@@ -57,7 +57,7 @@ class Runtime:
         self._boot = procfs.boot_id()
         self._shelf = Shelf(data.absolute() / "containers")
         self._forest = Forest(instance)
-        self._launcher = Launcher(run.absolute(), self._forest.branches())
+        self._launcher = Launcher(run.absolute(), self._forest.branches(), self._forest.homes())
         self._leftovers = Leftovers(self._shelf, self._forest)
         self._watch = Watch(self._shelf, self._forest, self._boot, on_change)
         self._containers = self._watch.containers

@@ -26,7 +26,7 @@ class Hierarchy:
 
 def find(mountinfo: Iterable[str], controllers: Mapping[str, str]) -> dict[str, Hierarchy]:
     """Hierarchies by controller from /proc/self/mountinfo lines; `controllers` maps a version-2 mount to its
-    `cgroup.controllers`. `unified` is the version-2 tree itself, `any` a version-1 tree, where there is one."""
+    `cgroup.controllers`. `unified` is the version-2 tree itself, `systemd` and `any` are version-1 trees."""
     found: dict[str, Hierarchy] = {}
     for line in mountinfo:
         before, _, after = line.partition(" - ")
@@ -35,6 +35,8 @@ def find(mountinfo: Iterable[str], controllers: Mapping[str, str]) -> dict[str, 
             names = options.strip().split(",")
             found |= {name: Hierarchy(mount, 1) for name in WANTED if name in names}
             found.setdefault("any", Hierarchy(mount, 1))
+            if "name=systemd" in names:
+                found["systemd"] = Hierarchy(mount, 1)
         elif kind == "cgroup2":
             names = controllers.get(mount, "").split()
             found = {name: Hierarchy(mount, 2) for name in WANTED if name in names} | found
@@ -72,6 +74,11 @@ def mounts(hierarchies: Mapping[str, Hierarchy]) -> dict[str, tuple[str, ...]]:
         mount: tuple(name for name in WANTED if version == 2 and hierarchies.get(name) == Hierarchy(mount, 2))
         for mount, version in sorted(used.items())
     }
+
+
+def keepers(hierarchies: Mapping[str, Hierarchy]) -> tuple[str, ...]:
+    """Mounts of the trees by which a service manager says whose a process is (version 2, or the named one)."""
+    return tuple(hierarchies[name].mount for name in ("unified", "systemd") if name in hierarchies)
 
 
 def _files(name: str, value: float, version: int) -> list[tuple[str, str]]:

@@ -91,7 +91,8 @@ class ContainerInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecResult:
-    """The end of a command run in a container, and what it wrote (of each stream, the first MiB).
+    """The end of a command run in a container, and what it wrote (of each stream, the first MiB; `cut` says that there
+    was more).
 
     `timed_out`: it was killed for being late, `code` is 124 as of timeout(1).
     """
@@ -99,6 +100,7 @@ class ExecResult:
     code: int
     stdout: bytes = b""
     stderr: bytes = b""
+    cut: bool = False
     timed_out: bool = False
 
 

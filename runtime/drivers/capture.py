@@ -21,6 +21,7 @@ class Capture:
         self._readable, self.writable = os.pipe()
         os.set_blocking(self._readable, False)
         self.data = bytearray()
+        self.cut = False
         self.ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._readable, self._read)
@@ -30,7 +31,9 @@ class Capture:
             block = os.read(self._readable, 65536)
         except BlockingIOError:
             return
-        self.data += block[: OUTPUT_MAX - len(self.data)]
+        room = OUTPUT_MAX - len(self.data)
+        self.cut = self.cut or len(block) > room
+        self.data += block[:room]
         if not block:
             self._loop.remove_reader(self._readable)
             self.ended.set()
@@ -74,5 +77,9 @@ async def run_command(
         out.close()
         err.close()
     return ExecResult(
-        code=answer["code"], stdout=bytes(out.data), stderr=bytes(err.data), timed_out=bool(answer["late"])
+        code=answer["code"],
+        stdout=bytes(out.data),
+        stderr=bytes(err.data),
+        cut=out.cut or err.cut,
+        timed_out=bool(answer["late"]),
     )

@@ -1,9 +1,13 @@
-"""The node's branch of every cgroup tree: `hawser/<instance>/<container>`, found, prepared and cleared."""
+"""The node's branch of every cgroup tree: `hawser/<instance>/<container>`, found, prepared and cleared.
+
+Zygote and shims are in `hawser/<instance>/.shims` of the trees a service manager looks at: they outlive the node, and
+are none of its service's processes. No container's name begins with a dot.
+"""
 
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from .. import cgroup
@@ -12,6 +16,7 @@ from ..model import Limits
 from . import cgroups
 
 BRANCH = "hawser"
+SHIMS = ".shims"
 PATIENCE = 0.3
 
 
@@ -31,6 +36,9 @@ class Forest:
                 os.makedirs(place, exist_ok=True)
                 for name in controllers:
                     self._hand_down(place, name)
+        for home in self.homes():
+            with contextlib.suppress(OSError):  # the zygote stays where it is, then
+                os.makedirs(home, exist_ok=True)
 
     def groups(self, container: str, limits: Limits) -> list[cgroups.Group]:
         """The groups of a container with what to write into them. Unavailable when a limit has no controller."""
@@ -43,6 +51,10 @@ class Forest:
     def branches(self) -> tuple[str, ...]:
         """The node's branch of every tree."""
         return tuple(f"{mount}/{BRANCH}/{self.instance}" for mount in self._mounts)
+
+    def homes(self) -> tuple[str, ...]:
+        """The groups of zygote and shims."""
+        return tuple(self._place(mount, SHIMS) for mount in cgroup.keepers(self.hierarchies))
 
     def _hand_down(self, place: str, name: str) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -63,7 +75,8 @@ class Forest:
         for mount in self._mounts:
             with contextlib.suppress(FileNotFoundError):
                 for entry in os.scandir(f"{mount}/{BRANCH}/{self.instance}"):
-                    if entry.is_dir(follow_symlinks=False) and not cgroups.spare_lives(entry.name):
+                    ours = entry.name == SHIMS or cgroups.spare_lives(entry.name)
+                    if entry.is_dir(follow_symlinks=False) and not ours:
                         found.setdefault(entry.name, []).append(entry.path)
         return found
 
@@ -79,20 +92,13 @@ class Forest:
 
     def fell(self) -> None:
         """Remove the node's branches, if empty, and the common branch, if nobody else has one. Blocking."""
-        for branch in self.branches():
+        for branch in {*self.branches(), *(os.path.dirname(home) for home in self.homes())}:
             if cgroups.remove(branch):
                 with contextlib.suppress(OSError):
                     os.rmdir(os.path.dirname(branch))
 
     def _place(self, mount: str, container: str) -> str:
         return f"{mount}/{BRANCH}/{self.instance}/{container}"
-
-
-def _hand_down(place: Path, controllers: Iterable[str]) -> None:
-    """Give a group's children its controllers (version 2; version 1 has no such file)."""
-    for name in controllers:
-        with contextlib.suppress(OSError):
-            cgroups.write(f"{place}/cgroup.subtree_control", f"+{name}")
 
 
 def _hierarchies() -> dict[str, cgroup.Hierarchy]:

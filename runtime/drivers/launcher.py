@@ -23,9 +23,9 @@ ROOT = str(Path(__file__).absolute().parents[3])  # where the import namespace l
 READY = 15.0
 SO_SNDBUFFORCE = 32  # as SO_SNDBUF, and not bound by net.core.wmem_max (socket(7)); a message must fit whole
 CODE = """import sys
-sys.path.append(sys.argv.pop(1))
+sys.path.append(sys.argv[1])
 from hawser.runtime.drivers.zygote import serve
-serve(%d, %d, tuple(sys.argv[1:]))"""
+serve({control}, {lock}, {branches}, {homes})"""
 
 
 class Channel:
@@ -66,11 +66,13 @@ class Channel:
 
 
 class Launcher:
-    """One zygote, whose lock is `run`/zygote.lock; `branches` are the cgroups that containers' groups are made in."""
+    """One zygote, whose lock is `run`/zygote.lock; `branches` are the cgroups that containers' groups are made in,
+    `homes` the ones it lives in itself, with its children."""
 
-    def __init__(self, run: Path, branches: Sequence[str] = ()) -> None:
+    def __init__(self, run: Path, branches: Sequence[str] = (), homes: Sequence[str] = ()) -> None:
         self.run = run
-        self.branches = branches
+        self.branches = tuple(branches)
+        self.homes = tuple(homes)
         self._child: subprocess.Popen[bytes] | None = None
         self._door: socket.socket | None = None
         self._starting = asyncio.Lock()
@@ -109,7 +111,8 @@ class Launcher:
                 raise Unavailable(f"the launcher did not come up within {READY:g} s; see {self.run}/launcher.log")
 
     def _spawn(self, control: int, lock: int) -> None:
-        command = [sys.executable, "-I", "-S", "-c", CODE % (control, lock), ROOT, *self.branches]
+        code = CODE.format(control=control, lock=lock, branches=self.branches, homes=self.homes)
+        command = [sys.executable, "-I", "-S", "-c", code, ROOT]
         with open(self.run / "launcher.log", "wb") as log:
             self._child = subprocess.Popen(
                 command,

@@ -9,6 +9,7 @@ container: who gets the lock knows that no start of an earlier node is under way
 
 import _socket
 import array
+import contextlib
 import fcntl
 import gc
 import marshal
@@ -16,7 +17,7 @@ import os
 import select
 import signal
 
-from . import join, shim
+from . import cgroups, join, shim
 
 RECEIVE = 256 << 10  # bytes, more than any request has
 FDS = 8
@@ -25,8 +26,10 @@ QUIET = 20  # ms; until then the machine's processors belong to the start under 
 TAKEN, NODE_GONE = b"t", b"e"
 
 
-def serve(control: int, lock: int, branches: tuple[str, ...]) -> None:
+def serve(control: int, lock: int, branches: tuple[str, ...], homes: tuple[str, ...]) -> None:
     """Answer until the node is gone. Returns only in the zygote itself."""
+    with contextlib.suppress(OSError):
+        cgroups.add([(home, []) for home in homes], 0)
     fcntl.flock(lock, fcntl.LOCK_EX)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hawser.runtime.cgroup import Hierarchy, find, mounts, settings, tracking
+from hawser.runtime.cgroup import Hierarchy, find, keepers, mounts, settings, tracking
 from hawser.runtime.errors import Unavailable
 from hawser.runtime.model import Limits
 
@@ -58,3 +58,11 @@ def test_a_limit_without_controller_is_refused_by_name() -> None:
 def test_a_machine_without_cgroups_is_refused() -> None:
     with pytest.raises(Unavailable, match="no cgroup hierarchy is mounted"):
         tracking(find(["22 1 8:1 / / rw - ext4 /dev/vda rw"], {}))
+
+
+def test_the_trees_of_a_service_manager() -> None:
+    assert keepers(find([V2], {})) == ("/sys/fs/cgroup",)
+    assert keepers(find(["31 30 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd"], {})) == (
+        "/sys/fs/cgroup/systemd",
+    )
+    assert keepers(find([V1.format("freezer")], {})) == ()

@@ -372,3 +372,23 @@ async def _fault_of(awaitable: Awaitable[object]) -> str:
     with pytest.raises(RuntimeFault) as caught:
         await awaitable
     return str(caught.value)
+
+
+async def test_zygote_and_shims_are_none_of_the_nodes_processes(node: Maker, rundir: Path, instance: str) -> None:
+    """A service manager finds nothing of them in the service's own group (version 2, where there is one)."""
+    if not Path("/sys/fs/cgroup/unified/cgroup.procs").exists() and not Path("/sys/fs/cgroup/cgroup.procs").exists():
+        pytest.skip("no version-2 tree")
+    first = node()
+    await first.open()
+    await first.create(spec("sleep", "1000"))
+    await first.start("c")
+    home = f"0::/hawser/{instance}/.shims"
+    shim = state(rundir / "data")["shim"]
+    for pid in (first.launcher, shim):
+        assert home in Path(f"/proc/{pid}/cgroup").read_text()
+    await first.close()
+    second = node()
+    await second.open()
+    assert home in Path(f"/proc/{shim}/cgroup").read_text()
+    assert home in Path(f"/proc/{second.launcher}/cgroup").read_text()
+    assert await second.plan() == ()
