@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 
 import click
 
-from .errors import Invalid
-from .lab import RUN, Lab, labs, remove
+from .errors import Invalid, LabError
+from .lab import PATIENCE, RUN, Lab, labs, remove
 from .model import DEFAULT_BASE
 from .report import Report
 from .shapes import parse
 
 F = TypeVar("F", bound=Callable[..., Any])
-PASS_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+PASS_ON = {"allow_interspersed_args": False}  # from the first argument on, options are the command's
 
 
 def _run(command: F) -> F:
@@ -56,14 +56,30 @@ def up(name: str, topo: str, ipbase: str, mac: bool, run: Path) -> None:
 @lab.command()
 @_run
 @click.option("--all", "all_", is_flag=True, help="Every lab there is.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0),
+    default=PATIENCE,
+    show_default=True,
+    help="Seconds to wait until the kernel has removed the links; exit code 5 when it has not.",
+)
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-def down(names: Sequence[str], all_: bool, run: Path) -> None:
+def down(names: Sequence[str], all_: bool, run: Path, timeout: float) -> None:
     """Remove labs: processes, links, namespaces, files; also what a crash left."""
     if bool(names) == all_:
         raise Invalid("lab down: name the labs, or say --all")
+    failed = list[LabError]()
     for name in names or [entry.name for entry in labs(run=run)]:
-        remove(name, run=run)
-        click.echo(name)
+        try:
+            remove(name, run=run, timeout=timeout)
+        except LabError as error:
+            failed.append(error)
+        else:
+            click.echo(name)
+    if failed:
+        for other in failed[:-1]:
+            click.echo(f"hawser: {other}", err=True)
+        raise failed[-1]
 
 
 @lab.command()

@@ -31,6 +31,12 @@ class Conflict(LabError):
     kind = "conflict"
 
 
+class Unavailable(LabError):
+    """Not everything is gone yet; the message says what is left and who holds it."""
+
+    kind = "unavailable"
+
+
 class Denied(LabError):
     """The kernel refused for lack of rights."""
 

@@ -12,7 +12,6 @@ line sees it. The calls block; from asyncio use `async with` and `asyncio.to_thr
 import os
 import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,12 +24,13 @@ from .drivers import build as _build
 from .drivers import processes
 from .drivers.home import Home, homes, locked
 from .drivers.ping import pingall
-from .errors import Conflict, Denied, NotFound
+from .errors import Conflict, Denied, LabError, NotFound, Unavailable
 from .model import End, Host, Link, Topology, check_name
 from .render import render
 from .report import Report
 
 RUN = Path("/run/hawser")
+PATIENCE = 30.0  # seconds for the kernel to take links down
 
 
 class Node:
@@ -82,13 +82,13 @@ class Entry:
 
 
 class Lab:
-    """A topology under a name. `up` and `down` are what `with` and `async with` do."""
+    """A topology under a name, kept in `home`. `up` and `down` are what `with` and `async with` do."""
 
     def __init__(self, topology: Topology, *, name: str | None = None, run: Path | str = RUN, shape: str = "") -> None:
         self.topology = topology
         self.name = check_name(name or f"lab{os.getpid()}")
         self.shape = shape
-        self._home = Home(Path(run), self.name)
+        self.home = Home(Path(run), self.name)
         self._hosts = {host.name: host for host in topology.hosts}
 
     @classmethod
@@ -104,20 +104,23 @@ class Lab:
         """Build it. Exists, Denied; what failed half-way is removed before the error comes out."""
         _root("set up a lab")
         plan = render(self.topology)
-        with locked(self._home, new=True):
+        with locked(self.home, new=True):
             try:
-                self._home.write({"state": "building", "shape": self.shape, "topology": _document(self.topology)})
-                self._home.mount()
-                _build.build(self._home, plan)
-                self._home.write({"state": "up", "shape": self.shape, "topology": _document(self.topology)})
-            except BaseException:
-                _remove(self._home)
+                self.home.write({"state": "building", "shape": self.shape, "topology": _document(self.topology)})
+                self.home.mount()
+                _build.build(self.home, plan)
+                self.home.write({"state": "up", "shape": self.shape, "topology": _document(self.topology)})
+            except BaseException as error:
+                try:
+                    _remove(self.home, PATIENCE)
+                except LabError as left:
+                    error.add_note(str(left))
                 raise
 
-    def down(self) -> None:
-        """Remove it with every process in it; nothing when it is gone."""
+    def down(self, *, timeout: float = PATIENCE) -> None:
+        """Remove it with every process in it; nothing when it is gone. Errors as `remove`."""
         try:
-            remove(self.name, run=self._home.path.parent.parent)
+            remove(self.name, run=self.home.path.parent.parent, timeout=timeout)
         except NotFound:
             return
 
@@ -125,17 +128,17 @@ class Lab:
         """A host by name; NotFound."""
         if name not in self._hosts:
             raise NotFound(f"lab {self.name} has no host {name}; see: hawser lab show {self.name}")
-        return Node(self._home, self._hosts[name])
+        return Node(self.home, self._hosts[name])
 
     @property
     def hosts(self) -> tuple[Node, ...]:
         """Every host, h2 before h10."""
-        return tuple(Node(self._home, host) for host in self.topology.hosts)
+        return tuple(Node(self.home, host) for host in self.topology.hosts)
 
     def pingall(self, *, timeout: float = 1.0) -> Report:
         """One echo request for every ordered pair of hosts; one unanswered after `timeout` seconds is lost."""
         start = time.monotonic()
-        lost = pingall(self._home, self.topology.hosts, timeout)
+        lost = pingall(self.home, self.topology.hosts, timeout)
         names = tuple(host.name for host in self.topology.hosts)
         pairs = frozenset((names[a], names[b]) for a, b in lost)
         return Report(hosts=names, lost=pairs, seconds=time.monotonic() - start)
@@ -143,7 +146,7 @@ class Lab:
     def exec(self, host: str, argv: Sequence[str]) -> int:
         """Turn this process into a command on a host; returns only when it cannot be run (126, 127)."""
         self.host(host)
-        return processes.become(self._home.space(host), argv)
+        return processes.become(self.home.space(host), argv)
 
     def __enter__(self) -> "Lab":
         self.up()
@@ -168,13 +171,16 @@ class Lab:
         await asyncio.to_thread(self.down)
 
 
-def remove(name: str, *, run: Path | str = RUN) -> None:
-    """Take a lab down, whole or partial: processes, links, namespaces, mounts, files. NotFound, Conflict, Denied."""
+def remove(name: str, *, run: Path | str = RUN, timeout: float = PATIENCE) -> None:
+    """Take a lab down, whole or partial: processes, links, namespaces, mounts, files.
+
+    NotFound, Conflict, Denied; Unavailable when the kernel still has links of it after `timeout` seconds.
+    """
     home = Home(Path(run), check_name(name))
     home.read()
     _root("remove a lab")
     with locked(home):
-        _remove(home)
+        _remove(home, timeout)
 
 
 def labs(*, run: Path | str = RUN) -> tuple[Entry, ...]:
@@ -189,12 +195,17 @@ def labs(*, run: Path | str = RUN) -> tuple[Entry, ...]:
     return tuple(found)
 
 
-def _remove(home: Home) -> None:
+def _remove(home: Home, timeout: float) -> None:
     with _build.Witness(home) as witness:
-        processes.end(home.inodes())
+        inodes = home.inodes()
+        processes.end(inodes)
         home.release()
-        if not witness.wait():
-            print(f"lab {home.name}: the kernel still holds its links after 30 s", file=sys.stderr)
+        if not witness.wait(timeout):
+            holders = [f"process {pid}" for pid in processes.holders(inodes)] or ["something"]
+            raise Unavailable(
+                f"lab {home.name}: link {witness.link} and others are still there after {timeout:g} s; "
+                f"{', '.join(holders)} holds its namespaces open, end that and the kernel removes them"
+            )
 
 
 def _root(what: str) -> None:

@@ -96,10 +96,12 @@ class Witness:
     """
 
     def __init__(self, home: Home) -> None:
+        self.link = ""
         self._sock: socket.socket | None = None
         for path in home.kept():
             if path.name != FABRIC:
-                self._request = struct.pack("40s", End(path.name, 0).interface.encode())
+                self.link = End(path.name, 0).interface
+                self._request = struct.pack("40s", self.link.encode())
                 self._sock = netns.inside(path, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
                 return
 
@@ -110,7 +112,7 @@ class Witness:
         if self._sock:
             self._sock.close()
 
-    def wait(self, timeout: float = 30.0) -> bool:
+    def wait(self, timeout: float) -> bool:
         """Wait until the links are gone; False after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while self._sock and self._there(self._sock):

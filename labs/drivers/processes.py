@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,23 @@ def end(inodes: set[int], *, timeout: float = 10.0) -> int:
         if time.monotonic() >= deadline:
             raise LabError(f"process {processes[0]} in the lab did not end within {timeout:g} s of SIGKILL")
     return ended
+
+
+def holders(inodes: set[int]) -> list[int]:
+    """The processes that have one of these namespaces open, though they may not be inside."""
+    return sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit() and inodes & _open(entry))
+
+
+def _open(pid: str) -> set[int]:
+    """The inode numbers of the namespaces that a process has open."""
+    device, found = os.stat(netns.SELF).st_dev, set[int]()
+    with suppress(OSError):  # it has ended
+        for descriptor in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                kept = os.stat(f"/proc/{pid}/fd/{descriptor}")
+                if kept.st_dev == device:
+                    found.add(kept.st_ino)
+    return found
 
 
 def _space(pid: int) -> int:

@@ -1,6 +1,7 @@
 """`hawser lab`: what it prints and the exit codes a script relies on."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hawser.cli import run as hawser
-from hawser.labs import labs
+from hawser.labs import Lab, labs
 
 RUN = [sys.executable, "-c", "import sys; from hawser.main import main; sys.exit(main())", "lab"]
 
@@ -52,6 +53,28 @@ def test_exec_passes_the_exit_code_and_the_words_through(rundir: Path) -> None:
 
 
 @pytest.mark.root
+def test_down_that_leaves_something_ends_with_5_and_says_what(rundir: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert lab("up", rundir, "--name", "a") == 0
+    held = os.open(Lab.find("a", run=rundir).home.space("fabric"), os.O_RDONLY)
+    capfd.readouterr()
+    assert lab("down", rundir, "--timeout", "0.1", "a") == 5
+    os.close(held)
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("hawser: lab a: link h")
+    assert f"process {os.getpid()} holds its namespaces open" in said.err
+
+
+@pytest.mark.root
+def test_one_that_cannot_be_removed_keeps_no_other(rundir: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert lab("up", rundir, "--name", "b") == 0
+    capfd.readouterr()
+    assert lab("down", rundir, "a", "b") == 3
+    assert capfd.readouterr().out == "b\n"
+    assert labs(run=rundir) == ()
+
+
+@pytest.mark.root
 def test_run_sets_up_tests_and_removes(rundir: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert lab("run", rundir, "--topo", "tree,2,2", "--test", "pingall") == 0
     assert "h1 -> h2 h3 h4" in capfd.readouterr().out
@@ -80,6 +103,9 @@ def test_pingall_with_a_loss_ends_with_1(rundir: Path, capfd: pytest.CaptureFixt
         ("run", "--topo", "single,2"),
         ("run", "--test", "pingall", "--", "true"),
         ("run", "--test", "nothing"),
+        ("run", "--tpoo", "single,2", "true"),
+        ("exec", "--nonsense", "a", "h1", "true"),
+        ("down", "--timeout", "-1", "a"),
     ],
 )
 def test_a_misuse_ends_with_2_and_builds_nothing(words: tuple[str, ...], rundir: Path) -> None:

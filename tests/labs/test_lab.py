@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from hawser.labs import Lab, labs, linear, remove, single, tree
-from hawser.labs.drivers.home import Home
 from hawser.labs.drivers.rtnl import Batch, Rtnl
-from hawser.labs.errors import Conflict, Exists, LabError, NotFound
+from hawser.labs.errors import Conflict, Exists, LabError, NotFound, Unavailable
 from hawser.labs.model import Topology
 from hawser.labs.render import FIRST_BRIDGE, Cable
 from hawser.labs.report import Report
@@ -42,7 +41,7 @@ def nothing_left(rundir: Path) -> bool:
 
 def cut(lab: Lab, port: str) -> None:
     """Take a switch's port out."""
-    fabric = Home(lab._home.path.parent.parent, lab.name).space("fabric")
+    fabric = lab.home.space("fabric")
     subprocess.run(["nsenter", f"--net={fabric}", "ip", "link", "set", port, "down"], check=True)
 
 
@@ -125,7 +124,7 @@ def test_down_leaves_nothing(shape: Topology, rundir: Path) -> None:
     lab = Lab(shape, name="x", run=rundir)
     lab.up()
     assert mounts(rundir)
-    inodes = lab._home.inodes()
+    inodes = lab.home.inodes()
     assert len(inodes) == len(shape.hosts) + 1
     lab.down()
     assert nothing_left(rundir)
@@ -135,7 +134,7 @@ def test_down_leaves_nothing(shape: Topology, rundir: Path) -> None:
 def test_the_links_are_gone_when_down_returns(rundir: Path, instance: str) -> None:
     lab = Lab(tree(2, 2), name="x", run=rundir)
     lab.up()
-    fabric = os.open(lab._home.space("fabric"), os.O_RDONLY)
+    fabric = os.open(lab.home.space("fabric"), os.O_RDONLY)
     batch = Batch()
     here = os.open(netns.SELF, os.O_RDONLY)
     probe = Cable(name=f"w{instance}", index=5000, peer="probe", peer_index=5001, bridge=FIRST_BRIDGE)
@@ -148,11 +147,21 @@ def test_the_links_are_gone_when_down_returns(rundir: Path, instance: str) -> No
     assert f"w{instance}" not in {name for _, name in socket.if_nameindex()}
 
 
+def test_what_is_left_is_said_and_by_whom(rundir: Path) -> None:
+    lab = Lab(tree(2, 2), name="x", run=rundir)
+    lab.up()
+    fabric = os.open(lab.home.space("fabric"), os.O_RDONLY)
+    with pytest.raises(Unavailable, match=rf"lab x: link h.-eth0 and .*after 0.1 s; process {os.getpid()} holds"):
+        lab.down(timeout=0.1)
+    os.close(fabric)
+    assert nothing_left(rundir)
+
+
 def test_down_ends_processes_whoever_started_them(rundir: Path) -> None:
     lab = Lab(single(2), name="x", run=rundir)
     lab.up()
     own = lab.host("h1").popen(["sh", "-c", "trap '' TERM; sleep 1000 & wait"])
-    foreign = subprocess.Popen(["nsenter", f"--net={lab._home.space('h2')}", "sleep", "1000"])
+    foreign = subprocess.Popen(["nsenter", f"--net={lab.home.space('h2')}", "sleep", "1000"])
     bystander = subprocess.Popen(["sleep", "1000"])
     until(lambda: "sleep" in Path(f"/proc/{foreign.pid}/cmdline").read_text().split("\0")[0], what="nsenter")
     lab.down()
@@ -185,7 +194,7 @@ def test_another_process_finds_the_lab(lab: Lab, rundir: Path) -> None:
 
 
 def test_a_lab_being_worked_on_is_left_alone(lab: Lab, rundir: Path) -> None:
-    descriptor = lab._home.lock()
+    descriptor = lab.home.lock()
     with pytest.raises(Conflict, match="by another process"):
         remove("t", run=rundir)
     os.close(descriptor)
@@ -233,7 +242,7 @@ def test_after_kill_at_any_moment_of_up_a_lab_is_seen_and_removed(after: int, ru
 
 
 def test_what_a_restart_of_the_machine_leaves_is_partial_and_removed(lab: Lab, rundir: Path) -> None:
-    subprocess.run(["umount", "--lazy", str(lab._home.spaces)], check=True)
+    subprocess.run(["umount", "--lazy", str(lab.home.spaces)], check=True)
     assert [entry.state for entry in labs(run=rundir)] == ["partial"]
     with pytest.raises(Conflict, match="lab t is not up"):
         Lab.find("t", run=rundir)
