@@ -34,7 +34,8 @@ class Actions:
         step = CLEARING if held.clear else held.life.step
         action = lifecycle.action(held.service, held.life) if held.service is not None and not held.clear else None
         if held.task is not None:
-            if held.working not in (step, CLEARING):
+            # once: what it does to clean up behind itself is not to be broken off as well
+            if held.working not in (step, CLEARING) and not held.task.cancelling():
                 held.task.cancel()
             return
         if held.clear:

@@ -21,6 +21,10 @@ class Work(Protocol):
         """Ask it to end; False when it has."""
         ...
 
+    def cancelling(self) -> int:
+        """How often it was asked to."""
+        ...
+
 
 @dataclass(slots=True, eq=False)
 class Held:
