@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 
@@ -12,10 +13,12 @@ from .faults import kind_of
 from .node import Config, open_node
 
 log = logging.getLogger("hawser")
+FILES = 1 << 16
 
 
 def serve(config: Config) -> int:
     """Run a node in the foreground until SIGTERM or SIGINT."""
+    _raise_limits()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         asyncio.run(_serve(config))
@@ -23,6 +26,14 @@ def serve(config: Config) -> int:
         foreseen = [error for error in _leaves(group) if kind_of(error)]
         raise (foreseen[0] if foreseen else group) from group
     return 0
+
+
+def _raise_limits() -> None:
+    """Every running container costs the node some descriptors; the usual limit of 1024 would be a few hundred."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 async def _serve(config: Config) -> None:

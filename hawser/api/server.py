@@ -83,6 +83,8 @@ async def listening(node: Node, path: Path) -> AsyncIterator[None]:
             before = os.umask(0o177)
             try:
                 await web.UnixSite(runner, str(path)).start()
+            except OSError as error:
+                raise Fault(f"API socket {path}: {error.strerror or error}; choose another with --run") from error
             finally:
                 os.umask(before)
             yield

@@ -115,6 +115,8 @@ def exec_(container: str, argv: tuple[str, ...], env: tuple[str, ...], user: str
     result = client().post(_path(container, "exec"), body)
     sys.stdout.write(result["stdout"])
     sys.stderr.write(result["stderr"])
+    if result["cut"]:
+        click.echo("hawser: the output is cut after 1 MiB; write it to a file in the container instead", err=True)
     return int(result["code"])
 
 

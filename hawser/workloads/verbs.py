@@ -74,6 +74,7 @@ class Verbs:
             "code": result.code,
             "stdout": result.stdout.decode(errors="replace"),
             "stderr": result.stderr.decode(errors="replace"),
+            "cut": result.cut,
         }
 
     def logs(self, container: str, *, follow: bool, tail: int | None) -> AsyncIterator[LogLine]:

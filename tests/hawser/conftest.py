@@ -96,7 +96,21 @@ def busybox() -> bytes:
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w") as tar:
         tar.add("/bin/busybox", "bin/busybox")
-        for name in ("sh", "sleep", "cat", "httpd", "wget", "nc", "true", "id", "nslookup", "kill", "mkdir", "yes"):
+        for name in (
+            "sh",
+            "sleep",
+            "cat",
+            "httpd",
+            "wget",
+            "nc",
+            "true",
+            "id",
+            "nslookup",
+            "kill",
+            "mkdir",
+            "yes",
+            "head",
+        ):
             link = tarfile.TarInfo(f"bin/{name}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(link)

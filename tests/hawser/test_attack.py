@@ -229,3 +229,38 @@ def test_a_listing_that_follows_says_when_the_node_went_away(rundir: Path) -> No
     _, errors = watch.communicate(timeout=20)
     assert (watch.returncode, len(errors.splitlines())) == (5, 1), errors
     node.leave()
+
+
+def test_output_of_exec_that_is_cut_is_said_to_be(sleeper: NodeProcess) -> None:
+    outcome = sleeper.hawser("exec", "c", "/bin/sh", "-c", "yes | head -c 2000000")
+    assert (outcome.code, len(outcome.out), len(outcome.err.splitlines())) == (0, 1 << 20, 1)
+    assert sleeper.hawser("exec", "c", "/bin/sh", "-c", "yes | head -c 1048576").err == ""
+
+
+def test_a_node_may_have_more_files_than_the_usual_limit(node: NodeProcess) -> None:
+    assert node.process is not None
+    limits = Path(f"/proc/{node.process.pid}/limits").read_text()
+    soft, hard = next(line.split()[3:5] for line in limits.splitlines() if line.startswith("Max open files"))
+    assert soft == hard or int(soft) >= 1 << 16
+
+
+def test_a_socket_whose_path_is_too_long_is_one_line(rundir: Path) -> None:
+    command = [HAWSER, "node", "up", "--data", str(rundir / "data"), "--run", str(rundir / ("r" * 100))]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert (answer.returncode, len(answer.stderr.splitlines())) == (1, 1), answer.stderr
+    assert "too long" in answer.stderr
+
+
+def test_units_destroyed_at_any_moment_leave_nothing(clean: NodeProcess) -> None:
+    text = "[Service]\nExecStartPre=/bin/sleep 7777778\nExecStart=/bin/sleep 7777778\nTimeoutStopSec=1\n"
+    for number in range(20):
+        inside = "[X-Container]\nImage=busybox\n" if number % 2 else ""
+        clean.client.put(f"/v1/units/u{number}.service", {"text": text + inside})
+        clean.client.post(f"/v1/units/u{number}.service/start")
+        if number % 4 < 2:
+            until(lambda: clean.client.get("/v1/containers"), what="a command")
+        clean.client.post(f"/v1/units/u{number}.service/destroy")
+    kinds = ("/v1/units", "/v1/containers?all=1", "/v1/plan")
+    until(lambda: not any(clean.client.get(kind) for kind in kinds), timeout=20, what="an end of everything")
+    assert list((clean.data / "containers").iterdir()) == []
+    until(lambda: not processes("7777778"), what="no process")
