@@ -17,10 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..draft import Draft, tombstone
+from ..draft import Draft
 from ..errors import Corrupt, StoreError, Unavailable
 from ..keyspace import FIRST_REVISION, Keyspace
 from ..kv import Event, EventKind, KeyValue, WatchBatch
+from ..overlay import tombstone
 
 APPLICATION, VERSION = 0x68775354, 1
 COLUMNS = "revision, sub, key, value, created, version, lease, previous"

@@ -1,0 +1,58 @@
+"""Changes over a keyspace that is not touched: what is read through it sees them. Pure."""
+
+import heapq
+from collections.abc import Iterator
+
+from .keyspace import Keyspace
+from .kv import Event, EventKind, KeyValue, PutOp
+
+
+class Overlay:
+    """`changed` has every changed key, deleted ones with None."""
+
+    def __init__(self, base: Keyspace) -> None:
+        self.base = base
+        self.changed: dict[str, KeyValue | None] = {}
+
+    def get(self, key: str) -> KeyValue | None:
+        """A key as changed, or as it is beneath."""
+        return self.changed[key] if key in self.changed else self.base.items.get(key)
+
+    def between(self, low: str, high: str | None) -> Iterator[str]:
+        """Keys in [low, high), ascending; deleted ones too."""
+        new = sorted(
+            key for key in self.changed if key >= low and (high is None or key < high) and key not in self.base.items
+        )
+        return heapq.merge(self.base.order.between(low, high), new)
+
+    def put(self, op: PutOp, revision: int) -> Event:
+        """Set a key."""
+        before = self.get(op.key)
+        entry = KeyValue(
+            key=op.key,
+            value=op.value,
+            create_revision=before.create_revision if before else revision,
+            mod_revision=revision,
+            version=before.version + 1 if before else 1,
+            lease=op.lease,
+        )
+        self.changed[op.key] = entry
+        return Event(kind=EventKind.PUT, kv=entry, prev=before)
+
+    def delete(self, before: KeyValue, revision: int) -> Event:
+        """Delete a key that is there."""
+        self.changed[before.key] = None
+        return Event(kind=EventKind.DELETE, kv=tombstone(before.key, revision), prev=before)
+
+    def merge(self) -> None:
+        """Make the changes in the keyspace beneath."""
+        for key, entry in self.changed.items():
+            if entry is None:
+                self.base.drop(key)
+            else:
+                self.base.set(entry)
+
+
+def tombstone(key: str, revision: int) -> KeyValue:
+    """What a delete's event says: the key and the deleting revision; version 0."""
+    return KeyValue(key=key, value=b"", create_revision=0, mod_revision=revision, version=0)
