@@ -47,7 +47,7 @@ class Machine:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(part.run()) for part in (runtime, self.mesh)]
-                await auntil(lambda: self.mesh._group is not None, what="the mesh")
+                await auntil(lambda: self.mesh.running, what="the mesh")
                 yield UnitContainers(runtime, Containers(runtime, net), self.mesh, net)
                 for task in tasks:
                     task.cancel()
