@@ -29,8 +29,13 @@ class Engine:
         for lease in ttls:
             keys.leases.setdefault(lease, set())
         self._feed = Feed(keys.revision, ring)
-        self.groups = Groups(keys, self.persist, self._merged)
         self.lessor = Lessor(ttls, lambda lease: self.groups.post(lambda draft: draft.end(lease)))
+
+        def merged(draft: Draft) -> None:
+            self.lessor.follow(draft)
+            self._feed.tell(draft.batches)
+
+        self.groups = Groups(keys, self.persist, merged)
 
     def persist(self, draft: Draft, requests: list[Request]) -> None:
         """Make the draft durable, then call `groups.settle` on the loop; the subclass's part."""
@@ -107,10 +112,6 @@ class Engine:
         await self.groups.close()
         self.lessor.stop()  # what was still accepted may have granted one
         self._feed.end()
-
-    def _merged(self, draft: Draft) -> None:
-        self.lessor.follow(draft)
-        self._feed.tell(draft.batches)
 
 
 def compacted(revision: int) -> Compacted:
