@@ -8,6 +8,7 @@ brought to its end all the same, in a task of the API's own group.
 """
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -27,6 +28,7 @@ from .common import NODE
 log = logging.getLogger("hawser.api")
 WAITING = (containers.attached, containers.wait, containers.execute)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EAGAIN)
 BODY_LIMIT = 16 << 20
 
 
@@ -145,6 +147,8 @@ async def failures(request: web.Request, handler: Handler) -> web.StreamResponse
         return _error("usage", f"{request.method} {request.path}: {error.reason}")
     except Exception as error:
         kind = kind_of(error)
+        if kind is None and isinstance(error, OSError) and error.errno in SCARCE:
+            return _error("unavailable", f"{error.strerror}; remove what is not needed, or raise the limit")
         if kind is None:
             log.exception("%s %s", request.method, request.path)
             return _error("failed", f"unexpected {type(error).__name__}: {error}; the node's log has the details")

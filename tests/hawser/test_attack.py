@@ -1,5 +1,6 @@
 """Callers that mean no good, or know no better: each gets one clear answer, and the node goes on as before."""
 
+import io
 import json
 import os
 import socket
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hawser.faults import Fault
-from tests.hawser.conftest import HAWSER, NodeProcess
+from tests.hawser.conftest import HAWSER, NodeProcess, busybox
 from tests.wait import until
 
 pytestmark = pytest.mark.root
@@ -264,3 +265,26 @@ def test_units_destroyed_at_any_moment_leave_nothing(clean: NodeProcess) -> None
     until(lambda: not any(clean.client.get(kind) for kind in kinds), timeout=20, what="an end of everything")
     assert list((clean.data / "containers").iterdir()) == []
     until(lambda: not processes("7777778"), what="no process")
+
+
+def test_a_node_without_descriptors_says_so_and_goes_on(rundir: Path) -> None:
+    node = NodeProcess(rundir)
+    limited = f"ulimit -n 56; exec {' '.join(node.command())}"
+    with (rundir / "log").open("ab") as log:
+        node.process = subprocess.Popen(["bash", "-c", limited], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    until(node.answers, timeout=20, what="the node")
+    node.client.upload("/v1/images", io.BytesIO(busybox()), name="busybox")
+    failure = None
+    for number in range(40):
+        try:
+            node.client.post("/v1/containers", {"image": "busybox", "argv": SLEEP, "name": f"c{number}"})
+        except Fault as fault:
+            failure = fault
+            break
+    assert failure is not None
+    assert failure.kind == "unavailable", failure
+    for container in node.client.get("/v1/containers", all=1):
+        node.client.delete(f"/v1/containers/{container['id']}", force=1)
+    assert node.client.get("/v1/plan") == []
+    node.client.post("/v1/containers", {"image": "busybox", "argv": SLEEP})
+    node.leave()
