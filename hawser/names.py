@@ -82,7 +82,12 @@ class Names:
                 tenant=network.tenant,
                 addresses=network.gateways,
                 forward=not network.internal,
-                hidden=tuple(subnet for other in networks if other is not network for subnet in other.subnets),
+                hidden=tuple(
+                    subnet
+                    for other in networks
+                    if other is not network and other.tenant == network.tenant
+                    for subnet in other.subnets
+                ),
             )
             for network in networks
         ]

@@ -32,7 +32,8 @@ from .faults import Fault, kind_of
 from .identity import hold, machine_id
 from .names import Names
 from .workloads.containers import Containers
-from .workloads.units import CONTAINER, UnitContainers
+from .workloads.translate import CONTAINER, problems
+from .workloads.units import UnitContainers
 from .workloads.verbs import Verbs
 
 log = logging.getLogger("hawser.node")
@@ -64,7 +65,7 @@ class Node:
         self.verbs = Verbs(self.containers, self.runtime, net)
         self.mesh = Mesh(store, machine, self._check)
         self.names = Names(store, self.mesh, net, self.containers, config.dns_port)
-        self.units = Registry(store)
+        self.units = Registry(store, problems)
         manager = UnitContainers(self.runtime, self.containers, self.mesh, net)
         self.agent = Agent(store, machine, manager)
         self.engine = Engine(store, machine)

@@ -8,7 +8,6 @@ the stop, so nobody is sent to what is about to end.
 
 import asyncio
 import contextlib
-import hashlib
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -16,28 +15,19 @@ from dataclasses import replace
 
 from hawser.mesh.agent import Mesh
 from hawser.mesh.errors import NotFound as NoAnnouncement
-from hawser.mesh.model import Announcement, parse_check
 from hawser.netd.agent import NetAgent
 from hawser.netd.model import Address
 from hawser.runtime.agent import Runtime
-from hawser.runtime.model import ContainerInfo, ContainerSpec, Limits, State
+from hawser.runtime.model import ContainerInfo, ContainerSpec, State
 from hawser.sched.manager import Process
 from hawser.sched.model import Service
 
 from ..faults import kind_of
 from ..identity import own_addresses
 from .containers import REMOVE, STEP, Containers, Wiring, new_id
-from .translate import instance_id, mounts, publish
+from .translate import ANNOUNCED, HASH, UNIT, announcement, container_id, container_spec, publish
 
-UNIT, HASH, ANNOUNCED = "hawser.unit", "hawser.hash", "hawser.announced"
-CONTAINER = "hawser.container"
 TIMED_OUT = 124
-LONGEST = 1e9
-
-
-def container_id(unit: str) -> str:
-    """Twelve hexadecimal digits of the unit's name."""
-    return hashlib.sha256(unit.encode()).hexdigest()[:12]
 
 
 class UnitContainers:
@@ -53,7 +43,7 @@ class UnitContainers:
 
     async def start(self, unit: Service) -> None:
         """Make the unit's container anew on the network it has (or gets now), start it, announce it."""
-        spec = self._spec(unit, container_id(unit.name), unit.name, unit.command.argv)
+        spec = container_spec(unit, container_id(unit.name), unit.name, unit.command.argv)
         self._stood_in.pop(spec.id, None)
         await self._make(unit, spec)
         await self._runtime.start(spec.id)
@@ -118,7 +108,7 @@ class UnitContainers:
     async def _passing(self, unit: Service, argv: Sequence[str], *, host: bool, timeout: float) -> int:
         """Run a command in a container (or host process) of its own that goes when it has ended."""
         step = new_id()
-        spec = self._spec(unit if not host else replace(unit, container=None), step, f"{unit.name}.{step}", argv)
+        spec = container_spec(unit if not host else replace(unit, container=None), step, f"{unit.name}.{step}", argv)
         await self._runtime.create(replace(spec, labels={STEP: unit.name, REMOVE: "1"}))
         async with self._containers.hold(step):
             try:
@@ -135,36 +125,6 @@ class UnitContainers:
         except TimeoutError:
             return TIMED_OUT
 
-    def _spec(self, unit: Service, container: str, name: str, argv: Sequence[str]) -> ContainerSpec:
-        labels = {UNIT: unit.name, HASH: unit.hash}
-        if unit.announce is not None:
-            labels[ANNOUNCED] = _announced(unit)
-        common = ContainerSpec(
-            id=container,
-            image=None,
-            argv=tuple(argv),
-            name=name,
-            env=unit.environment,
-            cwd=unit.working_directory or "/",
-            user=unit.user or "0:0",
-            labels=labels,
-            stop_signal=unit.kill_signal,
-            stop_timeout=min(unit.timeout_stop, LONGEST),
-        )
-        inside = unit.container
-        if inside is None:
-            return common
-        return replace(
-            common,
-            image=inside.image,
-            tenant=inside.tenant,
-            hostname=inside.hostname or instance_id(unit.name),
-            user=inside.user or unit.user or "0:0",
-            limits=Limits(cpu=inside.cpus, memory=inside.memory, pids=inside.pids),
-            mounts=mounts(inside),
-            read_only=inside.read_only,
-        )
-
     def _wiring(self, unit: Service) -> Wiring | None:
         inside = unit.container
         if inside is None or inside.network == "none":
@@ -174,24 +134,10 @@ class UnitContainers:
     async def _announce(self, unit: Service, container: str) -> None:
         if unit.announce is None:
             return
-        wanted = unit.announce
         addresses: tuple[Address, ...] = tuple(
             address.ip for attachment in self._net.attachments(container) for address in attachment.addresses
         )
-        tenant, service, name = _announced(unit).split("/")
-        await self._mesh.announce(
-            Announcement(
-                tenant=tenant,
-                service=service,
-                id=name,
-                addresses=addresses or own_addresses(),
-                port=wanted.port,
-                check=parse_check(wanted.check),
-                interval=wanted.interval,
-                ttl=wanted.ttl,
-                labels={**wanted.labels, UNIT: unit.name, CONTAINER: container},
-            )
-        )
+        await self._mesh.announce(announcement(unit, container, addresses or own_addresses()))
 
     async def _withdraw(self, container: str) -> None:
         """Withdraw what the container's labels say was announced for it."""
@@ -213,13 +159,6 @@ class UnitContainers:
             if kind_of(error) == "not-found":
                 return None
             raise
-
-
-def _announced(unit: Service) -> str:
-    """`tenant/service/id` of the unit's announcement."""
-    assert unit.announce is not None
-    tenant = unit.container.tenant if unit.container else "default"
-    return f"{tenant}/{unit.announce.service}/{instance_id(unit.name)}"
 
 
 def _process(info: ContainerInfo, stood_in: int | None) -> Process:

@@ -152,8 +152,11 @@ def leaked(node: NodeProcess) -> list[str]:
     return groups + files
 
 
-def settled(node: NodeProcess) -> bool:
-    return bool(node.client.get("/v1/plan") == [])
+def settle(node: NodeProcess, seed: int) -> None:
+    """Wait until nothing is pending."""
+    with suppress(AssertionError):
+        until(lambda: not node.client.get("/v1/plan"))
+    assert node.client.get("/v1/plan") == [], seed
 
 
 def kill_under_work(node: NodeProcess, seed: int) -> list[Worker]:
@@ -196,7 +199,7 @@ def empty(node: NodeProcess) -> None:
     client = node.client
     for unit in client.get("/v1/units"):
         client.post(f"/v1/units/{unit['name']}/destroy")
-    until(lambda: not client.get("/v1/units") and settled(node), timeout=20, what="no unit")
+    until(lambda: not client.get("/v1/units") and not client.get("/v1/plan"), timeout=20, what="no unit")
     for container in client.get("/v1/containers", all=1):
         with suppress(Fault):
             client.delete(f"/v1/containers/{container['id']}", force=1)
@@ -214,10 +217,10 @@ def test_killed_at_any_moment_it_keeps_its_word_and_leaks_nothing(own: NodeProce
     for seed in range(first, first + KILLS):
         workers = kill_under_work(own, seed)
         own.start()
-        until(lambda: settled(own), what=f"an empty plan (seed {seed})")
+        settle(own, seed)
         check_promises(own, workers)
         empty(own)
-        until(lambda: settled(own), what=f"an empty plan at the end (seed {seed})")
+        settle(own, seed)
         with suppress(AssertionError):
             until(lambda: leaked(own) == [])
         assert leaked(own) == [], seed

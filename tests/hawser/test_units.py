@@ -16,7 +16,8 @@ from hawser.sched.compile import compile_unit
 from hawser.sched.model import Service, prepare
 from hawser.store import MemoryStore
 from hawser.workloads.containers import Containers
-from hawser.workloads.units import UnitContainers, container_id
+from hawser.workloads.translate import container_id
+from hawser.workloads.units import UnitContainers
 from tests.hawser.conftest import busybox
 from tests.sched.manager_contract import ManagerContract, ManagerSite
 from tests.wait import auntil

@@ -118,8 +118,13 @@ async def test_a_path_that_is_a_file_is_refused(rundir: Path) -> None:
 
 @pytest.mark.root
 def test_without_rights_it_says_so(rundir: Path) -> None:
-    command = [sys.executable, "-m", "tests.store.victim", str(rundir / "store")]
-    done = subprocess.run(command, cwd=ROOT, user=65534, group=65534, capture_output=True, text=True, input="")
+    # the checkout may be where only root can read: everything is loaded before the rights go
+    code = (
+        "import asyncio, os, pathlib, sys; import tests.store.victim as victim; os.setuid(65534);"
+        "asyncio.run(victim.main(pathlib.Path(sys.argv[1]), 0, '', 0))"
+    )
+    command = [sys.executable, "-c", code, str(rundir / "store")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, input="")
     assert done.stdout.startswith("unavailable: store in")
     assert "Permission denied; check" in done.stdout
 
