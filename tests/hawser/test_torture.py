@@ -1,7 +1,8 @@
 """`kill -9` of the node at random moments under random work, again and again: its word holds, and nothing leaks.
 
 Workers act on things of their own names, and remember of each whether it is there, is not, or may be (its request was
-under way). HAWSER_TORTURE=200 makes it two hundred kills, HAWSER_TORTURE_LAUNCHER=0.3 kills the launcher first in three of ten.
+under way). HAWSER_TORTURE=200 makes it two hundred kills; HAWSER_TORTURE_LAUNCHER=0.3 kills the launcher first in three
+of ten.
 """
 
 import io
