@@ -121,7 +121,7 @@ def show(name: str, json_: bool, run: Path) -> None:
 @click.argument("host")
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, required=True)
 def exec(name: str, host: str, argv: Sequence[str], run: Path) -> int:
-    """Run a command on a HOST of lab NAME; its exit code is this one's."""
+    """Run a command on a HOST of lab NAME; its exit code is this one's. Names of hosts become their addresses."""
     argv = argv[1:] if argv[0] == "--" else argv  # click leaves it after the first two arguments
     if not argv:
         raise Invalid("lab exec: no command after --")

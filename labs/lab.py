@@ -144,9 +144,14 @@ class Lab:
         return Report(hosts=names, lost=pairs, seconds=time.monotonic() - start)
 
     def exec(self, host: str, argv: Sequence[str]) -> int:
-        """Turn this process into a command on a host; returns only when it cannot be run (126, 127)."""
+        """Turn this process into a command on a host; returns only when it cannot be run (126, 127).
+
+        A word that is a host's name becomes its address, as in Mininet's command line.
+        """
         self.host(host)
-        return processes.become(self.home.space(host), argv)
+        program, *words = argv
+        words = [str(self._hosts[word].address.ip) if word in self._hosts else word for word in words]
+        return processes.become(self.home.space(host), [program, *words])
 
     def __enter__(self) -> "Lab":
         self.up()

@@ -48,6 +48,8 @@ def test_exec_passes_the_exit_code_and_the_words_through(rundir: Path) -> None:
     assert subprocess.run([*RUN, *where, "no-such-program"], stderr=subprocess.DEVNULL).returncode == 127
     assert subprocess.run([*RUN, *where, "/etc/passwd"], stderr=subprocess.DEVNULL).returncode == 126
     assert lab("exec", rundir, "a", "h9", "true") == 3
+    done = subprocess.run([*RUN, *where, "--", "echo", "h1", "h1x", "h2"], capture_output=True, text=True)
+    assert done.stdout == "10.0.0.1 h1x 10.0.0.2\n"
     assert lab("down", rundir, "--all") == 0
     assert labs(run=rundir) == ()
 
