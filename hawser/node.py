@@ -178,9 +178,9 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
     if os.geteuid() != 0:
         raise Fault("the node makes namespaces, links and mounts; run it as root", "denied")
     async with AsyncExitStack() as stack:
+        stack.callback(hold(config.run).close)
         store = await SqliteStore.open(config.data / "store")
         stack.push_async_callback(store.close)
-        stack.callback(hold(config.run).close)
         machine = machine_id(config.data)
         net = NetAgent(store, machine[:INSTANCE], config.run)
         node = Node(config, machine, store, net, Images(config.data / "images"))

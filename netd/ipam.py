@@ -63,13 +63,19 @@ def free_subnets(used: Collection[Subnet], *, ipv6: bool = True) -> tuple[Subnet
 
 def _free(pools: Sequence[Subnet], prefix: int, used: Collection[Subnet]) -> Subnet:
     for pool in pools:
-        busy = [one for one in used if one.version == pool.version and one.prefixlen and one.overlaps(pool)]
-        candidate = pool.network_address
-        while candidate in pool:
-            subnet = ip_network(f"{candidate}/{prefix}")
-            clash = max((int(one.broadcast_address) for one in busy if one.overlaps(subnet)), default=None)
-            if clash is None:
-                return subnet
-            candidate += max(clash, int(subnet.broadcast_address)) - int(candidate) + 1
+        size = 1 << (pool.max_prefixlen - prefix)
+        start, end = int(pool.network_address), int(pool.broadcast_address)
+        busy = sorted(
+            (int(one.network_address), int(one.broadcast_address))
+            for one in used
+            if one.version == pool.version and one.prefixlen
+        )
+        for low, high in busy:
+            if low >= start + size:
+                break
+            if high >= start:
+                start = (high // size + 1) * size
+        if start + size - 1 <= end:
+            return ip_network((type(pool.network_address)(start), prefix))
     names = ", ".join(map(str, pools))
     raise Unavailable(f"every /{prefix} of {names} is in use; remove a network or give --subnet")
