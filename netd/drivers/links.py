@@ -27,6 +27,7 @@ class Links:
         self._netlink = netlink
         self._prefix = f"hawser:{instance}:"
         self._directory = sandboxes
+        self._prepared: set[str] = set()
 
     def observe(self) -> dict[str, Spec]:
         """Every bridge and port with the mark."""
@@ -104,15 +105,23 @@ class Links:
             if self._own(spec.ifname) and self._fix_port(spec):
                 return
             self._remove_marked(key)
-        link = self._own(spec.ifname) if verb is Verb.CREATE else None
-        if link is None or link.alias != f"{self._prefix}new:{key}":
+        if verb is not Verb.CREATE or not self._take_prepared(key, spec.ifname):
             self.prepare(key, spec)
+        self._prepared.discard(key)
         try:
             netns.inside_here(Path(spec.netns), lambda: configure(spec))
             self._netlink.do([netlink.mark_link(netlink.index_of(spec.ifname), f"{self._prefix}{key}")])
         except BaseException:
             self.delete(spec.ifname)
             raise
+
+    def _take_prepared(self, key: str, ifname: str) -> bool:
+        """Whether the link was prepared; a look at it costs the more, the more namespaces there are (peernet2id), so
+        that what was prepared here is not looked at."""
+        if key in self._prepared:
+            return True
+        link = self._own(ifname)
+        return link is not None and link.alias == f"{self._prefix}new:{key}"
 
     def prepare(self, key: str, spec: PortSpec) -> None:
         """Make a port's link without its addresses, marked as not complete: `apply` completes it, a plan removes it."""
@@ -135,6 +144,7 @@ class Links:
                     netlink.up(index),
                 )
             )
+        self._prepared.add(key)
 
     def _fix_port(self, spec: PortSpec) -> bool:
         index = _index(spec.ifname)
@@ -147,6 +157,7 @@ class Links:
 
     def delete(self, ifname: str) -> None:
         """Delete a link if it is ours; nothing when it is not there."""
+        self._prepared.clear()
         if link := self._own(ifname):
             self._netlink.do([netlink.delete_link(index=link.index)], missing_ok=True)
 

@@ -13,7 +13,7 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -111,15 +111,44 @@ def alive(path: Path) -> bool:
 
 def sysctl(name: str, value: str) -> None:
     """Set `/proc/sys/net/<name>` of the calling thread's namespace, unless it has this value. Denied, NetError."""
-    path = Path("/proc/sys/net", name)
+    directory, _, leaf = name.rpartition("/")
+    sysctls(directory, {leaf: value})
+
+
+def sysctls(directory: str, values: Mapping[str, str]) -> None:
+    """As `sysctl`, several of one directory.
+
+    It is looked up once: every namespace has a directory of this name, and the kernel goes through them all to find
+    the caller's (proc_sys_compare in fs/proc/proc_sysctl.c).
+    """
+    name = directory
     try:
-        if path.read_text().strip().replace("\t", " ") != value:
-            path.write_text(value)
+        where = os.open(f"/proc/sys/net/{directory}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for leaf, value in values.items():
+                name = f"{directory}/{leaf}"
+                _set(where, leaf, value)
+        finally:
+            os.close(where)
     except OSError as error:
-        text = f"set sysctl net/{name} to {value}: {error.strerror}"
+        text = f"set sysctl net/{name}: {error.strerror}"
         if error.errno in (errno.EPERM, errno.EACCES):
             raise Denied(f"{text}; run as root") from error
         raise NetError(f"{text}; set it on this host") from error
+
+
+def _set(where: int, leaf: str, value: str) -> None:
+    file = os.open(leaf, os.O_RDONLY | os.O_CLOEXEC, dir_fd=where)  # a read-only /proc/sys may have the value already
+    try:
+        same = os.read(file, 256).decode().strip().replace("\t", " ") == value
+    finally:
+        os.close(file)
+    if not same:
+        file = os.open(leaf, os.O_WRONLY | os.O_CLOEXEC, dir_fd=where)
+        try:
+            os.write(file, value.encode())
+        finally:
+            os.close(file)
 
 
 def lo_up() -> None:

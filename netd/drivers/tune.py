@@ -5,12 +5,13 @@ from pathlib import Path
 from . import netns
 
 CONF6 = Path("/proc/sys/net/ipv6/conf")
+IPV6 = CONF6.is_dir()
 
 
 def open_forwarding() -> None:
     """Let the host route. Where IPv6 forwarding was off, keep its own router advertisements working (accept_ra 2)."""
     netns.sysctl("ipv4/ip_forward", "1")
-    if not CONF6.is_dir() or (CONF6 / "all/forwarding").read_text().strip() != "0":
+    if not IPV6 or (CONF6 / "all/forwarding").read_text().strip() != "0":
         return
     for accept in CONF6.glob("*/accept_ra"):
         if accept.read_text().strip() == "1":
@@ -22,20 +23,16 @@ def harden_bridge(ifname: str) -> None:
     """A bridge takes 127.0.0.1's translated packets (published ports), and no router advertisement of a container; to
     be called before the bridge is up."""
     netns.sysctl(f"ipv4/conf/{ifname}/route_localnet", "1")
-    if CONF6.is_dir():
-        netns.sysctl(f"ipv6/conf/{ifname}/accept_ra", "0")
-        netns.sysctl(f"ipv6/conf/{ifname}/accept_redirects", "0")
-        netns.sysctl(f"ipv6/conf/{ifname}/disable_ipv6", "0")
+    if IPV6:
         # no neighbour is asked for while the link-local address is in doubt: a second without IPv6 (RFC 4862 §5.4)
-        netns.sysctl(f"ipv6/conf/{ifname}/accept_dad", "0")
+        values = {"accept_ra": "0", "accept_redirects": "0", "disable_ipv6": "0", "accept_dad": "0"}
+        netns.sysctls(f"ipv6/conf/{ifname}", values)
 
 
 def prepare_sandbox() -> None:
     """Inside: loopback up, ports below 1024 and ping open to everybody; no neighbour's router advertisement is taken,
     and addresses are not in doubt at first."""
     netns.lo_up()
-    netns.sysctl("ipv4/ip_unprivileged_port_start", "0")
-    netns.sysctl("ipv4/ping_group_range", "0 2147483647")
-    if CONF6.is_dir():
-        netns.sysctl("ipv6/conf/default/accept_ra", "0")
-        netns.sysctl("ipv6/conf/default/accept_dad", "0")
+    netns.sysctls("ipv4", {"ip_unprivileged_port_start": "0", "ping_group_range": "0 2147483647"})
+    if IPV6:
+        netns.sysctls("ipv6/conf/default", {"accept_ra": "0", "accept_dad": "0"})
