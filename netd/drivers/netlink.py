@@ -9,6 +9,7 @@ to the namespace of the thread that made it, for ever.
 """
 
 import errno
+import functools
 import hashlib
 import os
 import socket
@@ -62,8 +63,9 @@ def _link(command: int, mode: int, what: str, attrs: Sequence[tuple[str, Any]], 
 NEW = NLM_F_CREATE | NLM_F_EXCL
 
 
+@functools.cache
 def has_ipv6() -> bool:
-    """Whether this kernel speaks IPv6."""
+    """Whether this kernel speaks IPv6; looked up once (netns.sysctls says why)."""
     return os.path.isdir("/proc/sys/net/ipv6")
 
 

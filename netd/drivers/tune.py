@@ -3,15 +3,15 @@
 from pathlib import Path
 
 from . import netns
+from .netlink import has_ipv6
 
 CONF6 = Path("/proc/sys/net/ipv6/conf")
-IPV6 = CONF6.is_dir()
 
 
 def open_forwarding() -> None:
     """Let the host route. Where IPv6 forwarding was off, keep its own router advertisements working (accept_ra 2)."""
     netns.sysctl("ipv4/ip_forward", "1")
-    if not IPV6 or (CONF6 / "all/forwarding").read_text().strip() != "0":
+    if not has_ipv6() or (CONF6 / "all/forwarding").read_text().strip() != "0":
         return
     for accept in CONF6.glob("*/accept_ra"):
         if accept.read_text().strip() == "1":
@@ -23,7 +23,7 @@ def harden_bridge(ifname: str) -> None:
     """A bridge takes 127.0.0.1's translated packets (published ports), and no router advertisement of a container; to
     be called before the bridge is up."""
     netns.sysctl(f"ipv4/conf/{ifname}/route_localnet", "1")
-    if IPV6:
+    if has_ipv6():
         # no neighbour is asked for while the link-local address is in doubt: a second without IPv6 (RFC 4862 §5.4)
         values = {"accept_ra": "0", "accept_redirects": "0", "disable_ipv6": "0", "accept_dad": "0"}
         netns.sysctls(f"ipv6/conf/{ifname}", values)
@@ -34,5 +34,5 @@ def prepare_sandbox() -> None:
     and addresses are not in doubt at first."""
     netns.lo_up()
     netns.sysctls("ipv4", {"ip_unprivileged_port_start": "0", "ping_group_range": "0 2147483647"})
-    if IPV6:
+    if has_ipv6():
         netns.sysctls("ipv6/conf/default", {"accept_ra": "0", "accept_dad": "0"})
