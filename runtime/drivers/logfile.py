@@ -46,9 +46,14 @@ async def lines(
     joiner = _Joiner()
     fd = _open(place / "log")
     try:
-        past = _past(place, fd, joiner)
-        for line in past if tail is None else collections.deque(past, maxlen=max(tail, 0)):
-            yield line
+        if tail is None:
+            for block in _past(place, fd):
+                for line in joiner.feed(block):
+                    yield line
+                await asyncio.sleep(0)  # the loop is others' too
+        else:
+            for line in await asyncio.to_thread(_last, place, os.dup(fd) if fd is not None else None, joiner, tail):
+                yield line
         while follow:
             last = ended()
             if fd is None:
@@ -70,12 +75,22 @@ async def lines(
             os.close(fd)
 
 
-def _past(place: Path, fd: int | None, joiner: _Joiner) -> Iterator[LogLine]:
+def _past(place: Path, fd: int | None) -> Iterator[bytes]:
     with contextlib.suppress(FileNotFoundError), open(place / "log.1", "rb") as old:
         while block := old.read(BLOCK):
-            yield from joiner.feed(block)
+            yield block
     while fd is not None and (block := os.read(fd, BLOCK)):
-        yield from joiner.feed(block)
+        yield block
+
+
+def _last(place: Path, fd: int | None, joiner: _Joiner, count: int) -> collections.deque[LogLine]:
+    """The last lines of what is there; closes `fd`, for the caller may be gone before this ends."""
+    try:
+        every = (line for block in _past(place, fd) for line in joiner.feed(block))
+        return collections.deque(every, maxlen=max(count, 0))
+    finally:
+        if fd is not None:
+            os.close(fd)
 
 
 def _open(path: Path) -> int | None:

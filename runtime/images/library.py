@@ -77,10 +77,15 @@ class Images:
             _discard(work)
 
     def get(self, name: str) -> Image:
-        """The image of a name or of an id's unambiguous beginning. NotFound."""
-        for image in self.ls():
-            if image.name == name or (len(name) >= 6 and image.id.startswith(name)):
-                return image
+        """The image of a name, or of an id's beginning of 6 digits or more. NotFound, Conflict when that is of several."""
+        images = self.ls()
+        found = [image for image in images if image.name == name]
+        found = found or [image for image in images if len(name) >= 6 and image.id.startswith(name)]
+        if len({image.id for image in found}) > 1:
+            words = ", ".join(f"{image.name} ({image.id[:12]})" for image in found)
+            raise Conflict(f"image {name} may be any of {words}; give more digits, or a name")
+        if found:
+            return found[0]
         raise NotFound(f"image {name} does not exist; import it: hawser image import FILE {name}")
 
     def ls(self) -> list[Image]:

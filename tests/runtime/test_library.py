@@ -55,6 +55,19 @@ def test_files_modes_owners_and_links(library: Images, tarball: Tar) -> None:
     assert library.get("small") == image == library.get(image.id[:8])
 
 
+def test_the_beginning_of_several_ids_is_told(library: Images, tarball: Tar) -> None:
+    library.import_tar(io.BytesIO(small(tarball)), "one")
+    for name, id in (("two", "abcdef0" + "1" * 57), ("three", "abcdef0" + "2" * 57)):
+        entry = (library.root / "names/one.json").read_text().replace('"one"', f'"{name}"')
+        entry = entry.replace(library.get("one").id, id)
+        (library.root / f"names/{name}.json").write_text(entry)
+    with pytest.raises(Conflict, match=r"abcdef0 may be any of three \(abcdef022222\), two \(abcdef011111\)"):
+        library.get("abcdef0")
+    assert library.get("abcdef01").name == "two"
+    with pytest.raises(NotFound):
+        library.get("abcde")
+
+
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
 def test_compressions(library: Images, tarball: Tar, pack: Callable[[bytes], bytes]) -> None:
     image = library.import_tar(io.BytesIO(pack(small(tarball))), "packed")

@@ -75,3 +75,20 @@ async def test_a_torn_end_is_left_out(rundir: Path) -> None:
 async def test_a_container_that_never_ran_has_no_log(runtime: Runtime) -> None:
     await runtime.create(shell("true"))
     assert [line async for line in runtime.logs("c")] == []
+
+
+async def test_reading_a_long_log_leaves_the_loop_to_others(rundir: Path) -> None:
+    record = encode(stamp(), "stdout", b"x" * 20, full=True)
+    (rundir / "log").write_bytes(record * (4_000_000 // len(record)))
+    for tail in (1, None):
+        turns = 0
+        reading = asyncio.get_running_loop().create_task(_count(rundir, tail))
+        while not reading.done():
+            turns += 1
+            await asyncio.sleep(0)
+        assert reading.result() == (tail or 4_000_000 // len(record))
+        assert turns > 10
+
+
+async def _count(place: Path, tail: int | None) -> int:
+    return len([line async for line in logfile.lines(place, follow=False, tail=tail, ended=lambda: True)])
