@@ -77,7 +77,7 @@ class Images:
             _discard(work)
 
     def get(self, name: str) -> Image:
-        """The image of a name, or of an id's beginning of 6 digits or more. NotFound, Conflict when that is of several."""
+        """The image of a name, or of an id's beginning of 6 digits or more. NotFound, Conflict (several begin so)."""
         images = self.ls()
         found = [image for image in images if image.name == name]
         found = found or [image for image in images if len(name) >= 6 and image.id.startswith(name)]
