@@ -134,6 +134,19 @@ def controllers() -> str | None:
     return None
 
 
+def forwarding() -> str | None:
+    """Chains of others (Docker's, a firewall's) that drop what the machine forwards, networks' traffic included."""
+    from hawser.netd.drivers.foreign import foreign_drops
+
+    chains = foreign_drops()
+    if not chains:
+        return None
+    return (
+        f"{', '.join(chains)} drops forwarded packets; let networks through: "
+        "iptables -I FORWARD -i hwb+ -j ACCEPT; iptables -I FORWARD -o hwb+ -j ACCEPT"
+    )
+
+
 def ipv6() -> str | None:
     return None if Path("/proc/net/if_inet6").exists() else "IPv6 is off in this kernel; networks have IPv4 only"
 
@@ -182,6 +195,7 @@ PROBES: tuple[tuple[str, str, bool, Callable[[], str | None]], ...] = (
     ("cgroups", "containers", True, hierarchies),
     ("cpu, memory, pids", "limits of containers", False, controllers),
     ("ipv6", "IPv6 addresses of networks", False, ipv6),
+    ("forwarding", "networks' way out, published ports", False, forwarding),
 )
 
 

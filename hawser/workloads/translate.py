@@ -10,7 +10,7 @@ from hawser.mesh.errors import Invalid as BadAnnouncement
 from hawser.mesh.model import Address, Announcement, parse_announcement
 from hawser.netd.errors import Invalid as BadNetwork
 from hawser.netd.model import Publish
-from hawser.netd.parse import check_label, check_publish
+from hawser.netd.parse import check_label, check_publish, parse_address
 from hawser.runtime.errors import Invalid as BadContainer
 from hawser.runtime.model import ContainerSpec, Limits, Mount, check
 from hawser.sched.model import Container, Service
@@ -80,7 +80,7 @@ def publish(container: Container) -> tuple[Publish, ...]:
                 host_port=entry.host_port,
                 port=entry.port,
                 proto=entry.proto,
-                host_ip=ip_address(entry.host_ip) if entry.host_ip else None,
+                host_ip=parse_address(entry.host_ip) if entry.host_ip else None,
             )
         )
         for entry in container.publish

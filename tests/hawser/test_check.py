@@ -1,11 +1,14 @@
 """What `hawser check` finds out by doing it."""
 
 import json
+import subprocess
 
 import pytest
 
-from hawser.check import PROBES, findings, findings_apart
+from hawser.check import PROBES, findings, findings_apart, forwarding
 from hawser.cli import run
+
+DROP = "{ type filter hook forward priority 0; policy drop; }"
 
 
 def test_every_part_is_probed_apart_and_explained() -> None:
@@ -34,6 +37,16 @@ def test_this_machine_has_what_is_required(capsys: pytest.CaptureFixture[str]) -
     assert run(["check", "--json"]) == 0
     documents = json.loads(capsys.readouterr().out)
     assert all(d["missing"] is None for d in documents if d["required"])
+
+
+@pytest.mark.root
+def test_a_firewall_that_drops_what_is_forwarded_is_named() -> None:
+    assert forwarding() is None
+    subprocess.run(["nft", f"add table ip filter; add chain ip filter FORWARD {DROP}"], check=True)
+    try:
+        assert "ip filter FORWARD" in (forwarding() or "")
+    finally:
+        subprocess.run(["nft", "delete table ip filter"], check=True)
 
 
 def test_a_process_with_threads_asks_a_fresh_interpreter() -> None:
