@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hawser.runtime.agent import Runtime
+from hawser.runtime.drivers.forest import Forest
 from hawser.runtime.errors import Conflict, RuntimeFault, Unavailable
 from hawser.runtime.images import Images
 from hawser.runtime.model import Limits, State
@@ -206,8 +207,7 @@ async def test_leftovers_are_planned_and_removed(node: Maker, rundir: Path, inst
     first = node()
     await first.open()
     await first.close()
-    mount = next(iter(first._forest._mounts))
-    group = Path(mount, "hawser", instance, "ghost")
+    group = Path(Forest(instance).branches()[0], "ghost")
     group.mkdir()
     (rundir / "data/containers/.new-half/upper").mkdir(parents=True)
     (rundir / "data/containers/.old-half").mkdir()
@@ -225,8 +225,7 @@ async def test_leftovers_are_planned_and_removed(node: Maker, rundir: Path, inst
 
 async def test_what_is_not_ours_stays(node: Maker, instance: str) -> None:
     runtime = node()
-    mount = next(iter(runtime._forest._mounts))
-    other = Path(mount, "hawser", f"{instance}x", "c")
+    other = Path(Forest(f"{instance}x").branches()[0], "c")
     other.mkdir(parents=True)
     try:
         await runtime.open()
