@@ -22,8 +22,10 @@ SCRIPTS_ONLY = frozenset(
     ("debconf", "dpkg", "perl-base", "init-system-helpers", "lsb-base", "sysvinit-utils", "sensible-utils", "tar")
 )
 MERGED = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
-FIXED_WORDS = "daemon:1 bin:2 sys:3 games:5 man:6 lp:7 mail:8 news:9 uucp:10 proxy:13 www-data:33 backup:34 list:38 irc:39"
-    " _apt:42"
+FIXED_WORDS = (
+    "daemon:1 bin:2 sys:3 games:5 man:6 lp:7 mail:8 news:9 uucp:10 proxy:13 "
+    "www-data:33 backup:34 list:38 irc:39 _apt:42"
+)
 FIXED = {name: int(number) for name, _, number in (word.partition(":") for word in FIXED_WORDS.split())}
 HOMES = {"www-data": "/var/www", "proxy": "/bin", "daemon": "/usr/sbin", "man": "/var/cache/man", "mail": "/var/mail"}
 FIRST, NOBODY = 100, 65534
