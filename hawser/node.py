@@ -131,7 +131,8 @@ class Node:
     def _failures(self) -> list[str]:
         network = [f"{status.key}: {status.reason}" for status in self.net.statuses()]
         mesh = [f"{key}: {reason}" for key, reason in self.mesh.trouble().items()]
-        return [*network, *mesh, *self.names.failures()]
+        containers = [f"container {name}: {reason}" for name, reason in self.runtime.troubles().items()]
+        return [*network, *mesh, *containers, *self.names.failures()]
 
     def _changed(self, container: str) -> None:
         self._ended.put_nowait(container)

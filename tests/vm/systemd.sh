@@ -37,6 +37,7 @@ systemctl stop hawser
 curl -sf -o /dev/null http://127.0.0.1:8080/busybox && say "traffic goes on without the node"
 systemctl start hawser
 [ "$(hawser plan --json)" = "[]" ] && say "nothing is pending"
+! journalctl -u hawser --no-pager | grep -q left-over && say "nothing of the containers is in the service's group"
 hawser node leave --yes
 until [ "$(systemctl is-active hawser)" = inactive ]; do sleep 0.2; done
 [ ! -d "/proc/$pid" ] && [ ! -e /sys/fs/cgroup/hawser ] && say "leave removes everything and ends the service"
