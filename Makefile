@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: setup demo test check bench clean test-vm lock help
+.PHONY: setup demo test unit check bench clean test-vm lock help
 
 PYTHON ?= /usr/bin/python3
 BIN := .venv/bin
@@ -25,6 +25,9 @@ demo: setup ## the whole stack on this machine, end to end
 
 test: setup ## every test, the real kernel included
 	@$(BIN)/pytest -q
+
+unit: setup ## the tests of everything that only decides: no root, under ten seconds
+	@$(BIN)/pytest -q -m pure
 
 check: setup ## lint, types, imports
 	@echo "==> ruff"; $(BIN)/ruff check $(SOURCES) && $(BIN)/ruff format --check -q $(SOURCES)

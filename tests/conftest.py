@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_architecture import MAY_USE, ROOT, is_pure
+
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 MS_REC, MS_PRIVATE = 16384, 1 << 18
 
@@ -22,11 +24,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _mirrors_a_pure_module(item.path) and not item.get_closest_marker("root"):
+            item.add_marker(pytest.mark.pure)
     if os.geteuid() != 0:
         skip = pytest.mark.skip(reason="makes namespaces, links and mounts: needs root")
         for item in items:
             if item.get_closest_marker("root"):
                 item.add_marker(skip)
+
+
+def _mirrors_a_pure_module(test: Path) -> bool:
+    """Whether a file tests one module of a package that decides and touches nothing (tests/test_architecture.py)."""
+    package, name = test.parent.name, test.stem.removeprefix("test_")
+    return (ROOT / package / f"{name}.py").exists() and package in MAY_USE and is_pure(f"{package}.{name}")
 
 
 def _leave_the_machine() -> None:

@@ -1,13 +1,15 @@
 """What the machine refuses: each time one line, the right exit code, and nothing half done."""
 
+import io
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.hawser.conftest import HAWSER, NodeProcess
+from tests.hawser.conftest import HAWSER, NodeProcess, busybox
 
 pytestmark = pytest.mark.root
 SLEEP = ("/bin/sleep", "1000000")
@@ -103,3 +105,31 @@ def test_a_second_node_with_the_same_run_directory_is_told_so(node: NodeProcess,
     (line,) = answer.stderr.splitlines()
     assert "in use" in line
     assert node.client.get("/v1/status")["machine"]
+
+
+@pytest.fixture
+def overlaid(rundir: Path) -> Iterator[NodeProcess]:
+    """A node whose data directory is itself an overlay: no overlay can stand on it (EINVAL, fs/overlayfs/super.c)."""
+    for name in ("lower", "upper", "work", "data"):
+        (rundir / name).mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "scratch", rundir / "upper"], check=True)
+    for name in ("u", "w"):
+        (rundir / "upper" / name).mkdir()
+    options = f"lowerdir={rundir}/lower,upperdir={rundir}/upper/u,workdir={rundir}/upper/w"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, rundir / "data"], check=True)
+    node = NodeProcess(rundir)
+    node.start()
+    node.client.upload("/v1/images", io.BytesIO(busybox()), name="busybox")
+    yield node
+    node.leave()
+    for name in ("data", "upper"):
+        subprocess.run(["umount", rundir / name], check=True)
+
+
+def test_where_overlayfs_refuses_it_is_said_and_nothing_is_kept(overlaid: NodeProcess) -> None:
+    outcome = overlaid.hawser("run", "-d", "--name", "c", "busybox", *SLEEP)
+    assert (outcome.code, outcome.out) == (5, "")
+    (line,) = outcome.err.splitlines()
+    assert "overlay" in line
+    assert overlaid.client.get("/v1/containers", all=1) == []
+    assert overlaid.client.get("/v1/plan") == []
