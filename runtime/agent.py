@@ -33,6 +33,8 @@ from .model import ContainerInfo, ContainerSpec, ExecResult, Exit, LogLine, chec
 from .watch import Watch
 
 SIGKILL = 9
+# what a terminal or a supervisor sends to end a program: HUP, INT, QUIT, TERM
+DEADLY = frozenset({1, 2, 3, 15})
 RESTART = 0.2
 Outcome: TypeAlias = "asyncio.Future[RuntimeFault | None]"
 
@@ -200,11 +202,14 @@ class Runtime:
         container.send(SIGKILL)
         return await self.wait(id)
 
-    async def kill(self, id: str, signal: int) -> None:
-        """Send its program a signal. Conflict when it does not run, Invalid for no signal."""
+    async def kill(self, id: str, signal: int, *, default: bool = False) -> None:
+        """Send its program a signal; with `default`, one that PID 1 would never see ends it, as it would elsewhere.
+
+        Conflict when it does not run, Invalid for no signal.
+        """
         container = self._find(id)
         try:
-            container.send(signal)
+            container.send(SIGKILL if default and signal in DEADLY and not container.hears(signal) else signal)
         except (OSError, ValueError) as error:
             raise Invalid(f"signal {signal}: {error}") from error
 

@@ -57,7 +57,7 @@ async def stop(request: web.Request) -> web.Response:
 @routes.post(ONE + "/kill")
 async def kill(request: web.Request) -> web.Response:
     wanted = await body(request, KillRequest)
-    await node_of(request).verbs.kill(request.match_info["container"], wanted.signal)
+    await node_of(request).verbs.kill(request.match_info["container"], wanted)
     return web.json_response({})
 
 

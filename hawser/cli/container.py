@@ -63,7 +63,7 @@ def _attached(body: dict[str, Any]) -> int:
         signals += 1
         with suppress(Fault):
             if signals == 1:
-                node.post(_path(container, "kill"), {"signal": str(number)})
+                node.post(_path(container, "kill"), {"signal": str(number), "default": True})
             else:
                 node.post(_path(container, "stop"), {"timeout": 0})
 

@@ -52,9 +52,10 @@ class StopRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class KillRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """`signal` by name (with or without SIG) or number."""
+    """`signal` by name (with or without SIG) or number; `default`: one that the program would never see ends it."""
 
     signal: str = "KILL"
+    default: bool = False
 
 
 class Interface(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -13,7 +13,7 @@ from hawser.runtime.model import ContainerSpec, Limits, LogLine, State
 from ..faults import Fault
 from . import model, view
 from .containers import REMOVE, Containers, Wiring, new_id
-from .model import ExecRequest, Interface, RunRequest
+from .model import ExecRequest, Interface, KillRequest, RunRequest
 
 
 class Verbs:
@@ -58,9 +58,9 @@ class Verbs:
         if info.state is State.RUNNING:
             await self._runtime.stop(info.spec.id, timeout)
 
-    async def kill(self, container: str, signal: str) -> None:
+    async def kill(self, container: str, wanted: KillRequest) -> None:
         """Send a signal by name or number."""
-        await self._runtime.kill(self._containers.find(container).id, _signal(signal))
+        await self._runtime.kill(self._containers.find(container).id, _signal(wanted.signal), default=wanted.default)
 
     async def wait(self, container: str) -> int:
         """The exit code, when it has ended."""

@@ -69,6 +69,12 @@ def test_run_passes_a_signal_on(clean: NodeProcess) -> None:
     assert clean.hawser("ps", "-a", "-q").out.strip() == ""
 
 
+def test_a_signal_that_the_program_would_never_see_ends_it(clean: NodeProcess) -> None:
+    with attached(clean, "echo ready; exec sleep 1000000") as run:
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(10) == 137
+
+
 def test_a_second_signal_stops_what_ignores_the_first(clean: NodeProcess) -> None:
     with attached(clean, "trap '' INT; echo ready; while :; do sleep 0.05; done", "--name", "c") as run:
         # two signals of one number may count as one, so they are sent until the container has ended
