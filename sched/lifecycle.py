@@ -352,6 +352,8 @@ def _which(service: Service, life: Life, when: float) -> str:
     """Which restart comes: counted against the limit when it falls into the limit's interval."""
     delay = f"in {service.restart_sec:g} s"
     if service.start_limit_burst > 0 and when - life.window < service.start_limit_interval:
+        if life.starts >= service.start_limit_burst:
+            return f"{life.starts} starts within {service.start_limit_interval:g} s, the limit"
         return f"restart {life.starts} of {service.start_limit_burst - 1} {delay}"
     return f"restart {life.restarts + 1} {delay}"
 

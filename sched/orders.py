@@ -81,7 +81,8 @@ def waits_for(name: str, fellows: Mapping[str, Fellow]) -> str:
     own = fellows[name].dependencies
     for other in (*own.requires, *own.binds_to):
         if reason := _missing(other, fellows):
-            return f"waits for {other}: {reason}"
+            circle = ", and that for this one: take out a Requires= or BindsTo=" if _needs(other, name, fellows) else ""
+            return f"waits for {other}: {reason}{circle}"
     for other in _before(name, fellows):
         fellow = fellows[other]
         if fellow.launched and (fellow.due or fellow.life.sub in STARTING) and not _circle(name, other, fellows):
@@ -116,6 +117,22 @@ def _before(name: str, fellows: Mapping[str, Fellow]) -> list[str]:
     """Who must have started before a unit, among those that are here."""
     after = [other for other in fellows[name].dependencies.after if other in fellows and other != name]
     return after + [other for other in sorted(fellows) if name in fellows[other].dependencies.before]
+
+
+def _needs(name: str, wanted: str, fellows: Mapping[str, Fellow]) -> bool:
+    """Whether a unit needs another to be active, itself or through others."""
+    seen: set[str] = set()
+    todo = [name]
+    while todo:
+        current = todo.pop()
+        if current in seen or current not in fellows:
+            continue
+        seen.add(current)
+        own = fellows[current].dependencies
+        if wanted in (*own.requires, *own.binds_to):
+            return True
+        todo += [*own.requires, *own.binds_to]
+    return False
 
 
 def _circle(name: str, other: str, fellows: Mapping[str, Fellow]) -> bool:

@@ -125,3 +125,13 @@ def test_requires_wants_the_other_active(other: Fellow, reason: str) -> None:
 
 def test_targets_are_always_there() -> None:
     assert not waits_for("a", {"a": fellow(Sub.DEAD, requires="network-online.target")})
+
+
+def test_units_that_need_each_other_are_told_so() -> None:
+    def needs(*others: str) -> Fellow:
+        dependencies = Dependencies(requires=others[:1], binds_to=others[1:])
+        return Fellow(life=Life(), dependencies=dependencies, launched=True, due=True)
+
+    here = {"a": needs("b"), "b": needs("x", "c"), "c": needs("a"), "x": needs()}
+    assert waits_for("a", here).endswith("take out a Requires= or BindsTo=")
+    assert "take out" not in waits_for("a", here | {"c": needs()})
