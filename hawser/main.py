@@ -17,8 +17,9 @@ def main() -> int:
         if code is not None:
             return code
     from .cli import run
+    from .output import settle
 
-    return run(arguments)
+    return settle(run(arguments))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """`hawser ps` without an option parser: start-up is most of its time, and importing one would double it."""
 
 import json
-import os
 import sys
 
 from .client import Client
 from .faults import Fault
+from .output import settle
 from .table import PS_COLUMNS, ps_rows, render
 
 KNOWN = {"-a", "--all", "--json", "-q", "--quiet"}
@@ -28,14 +28,9 @@ def ps(arguments: list[str]) -> int | None:
 
 
 def _say(text: str) -> int:
-    """Print; the exit code. A reader that has gone is no failure to talk about."""
+    """Print; the exit code."""
     try:
-        print(text, flush=True)
-    except OSError as error:
-        # or the interpreter would try once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        if isinstance(error, BrokenPipeError):
-            return 1
-        print(f"hawser: the output cannot be written: {error.strerror}", file=sys.stderr)
-        return 1
-    return 0
+        print(text)
+    except BrokenPipeError:
+        return settle(1)
+    return settle(0)

@@ -8,7 +8,7 @@ import resource
 import signal
 import socket
 
-from .api.server import listening
+from .api.server import check_path, listening
 from .faults import kind_of
 from .node import Config, open_node
 
@@ -37,6 +37,7 @@ def _raise_limits() -> None:
 
 
 async def _serve(config: Config) -> None:
+    check_path(config.socket)
     async with open_node(config) as node:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -30,6 +30,7 @@ WAITING = (containers.attached, containers.wait, containers.execute)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EAGAIN)
 BODY_LIMIT = 16 << 20
+LONGEST_PATH = 107
 
 
 class Changes:
@@ -76,6 +77,7 @@ def application(node: Node) -> web.Application:
 @asynccontextmanager
 async def listening(node: Node, path: Path) -> AsyncIterator[None]:
     """Serve the API on `path` (mode 0600) for the duration of the context."""
+    check_path(path)
     _make_room(path)
     app = application(node)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
@@ -92,12 +94,27 @@ async def listening(node: Node, path: Path) -> AsyncIterator[None]:
             yield
         finally:
             await runner.cleanup()
-            _make_room(path)
+            _remove(path)
+
+
+def check_path(path: Path) -> None:
+    """Fault when no socket can be made at a path: too long (unix(7)), or a file of another kind is there."""
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise Fault(f"API socket {path}: a path of at most {LONGEST_PATH} bytes; choose another with --run", "usage")
+    if path.exists() and not path.is_socket():
+        raise Fault(f"API socket {path}: a file is there that is no socket; choose another place", "conflict")
 
 
 def _make_room(path: Path) -> None:
-    """No socket of an earlier node; only the holder of the run directory comes here."""
+    """Remove the socket of a node that is no more; Fault when one answers."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        if probe.connect_ex(str(path)) == 0:
+            raise Fault(f"API socket {path}: another node answers there; stop it or choose another place", "conflict")
+    _remove(path)
+
+
+def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 

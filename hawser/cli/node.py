@@ -1,12 +1,17 @@
 """`hawser node`: the node process; `hawser plan`: what it would do next."""
 
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import click
 
 from .. import paths
+from ..faults import Fault
 from .common import as_json, client, listing, show_json
+
+PATIENCE = 10.0
 
 
 @click.group()
@@ -33,15 +38,27 @@ def up(data: str, run: str) -> int:
 
 
 @node.command()
+@click.option("--wait", is_flag=True, help="Wait until the node answers, at most 10 seconds.")
 @as_json
-def status(json_: bool) -> None:
+def status(wait: bool, json_: bool) -> None:
     """What runs here: identity, counts, pending work, failures."""
-    document = client().get("/v1/status")
+    document = _patiently() if wait else client().get("/v1/status")
     if json_:
         show_json(document)
         return
     for key, value in document.items():
         click.echo(f"{key:>12}: {value}")
+
+
+def _patiently() -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return client().get("/v1/status")
+        except Fault as fault:
+            if fault.kind != "unavailable" or time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
 
 
 @node.command()

@@ -174,7 +174,7 @@ def test_a_container_goes_with_directories_deeper_than_any_recursion(clean: Node
 
 def command(node: NodeProcess, line: str) -> tuple[int, str]:
     """The exit code and the errors of a command line as a shell runs it."""
-    environment = os.environ | {"HAWSER_SOCKET": str(node.socket)}
+    environment = os.environ | {"HAWSER_SOCKET": str(node.socket), "PYTHONUNBUFFERED": ""}
     text = f"{HAWSER} {line}"
     answer = subprocess.run(["bash", "-c", text], env=environment, capture_output=True, text=True, timeout=20)
     return answer.returncode, answer.stderr
@@ -248,8 +248,25 @@ def test_a_node_may_have_more_files_than_the_usual_limit(node: NodeProcess) -> N
 def test_a_socket_whose_path_is_too_long_is_one_line(rundir: Path) -> None:
     command = [HAWSER, "node", "up", "--data", str(rundir / "data"), "--run", str(rundir / ("r" * 100))]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=20)
-    assert (answer.returncode, len(answer.stderr.splitlines())) == (1, 1), answer.stderr
-    assert "too long" in answer.stderr
+    assert (answer.returncode, len(answer.stderr.splitlines())) == (2, 1), answer.stderr
+    assert "107 bytes" in answer.stderr
+    assert not (rundir / "data").exists()
+
+
+def test_what_is_no_socket_is_not_taken_for_one(rundir: Path) -> None:
+    (rundir / "file").write_text("precious")
+    command = [HAWSER, "--socket", str(rundir / "file"), "node", "up", "--data", str(rundir), "--run", str(rundir)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert (answer.returncode, len(answer.stderr.splitlines())) == (4, 1), answer.stderr
+    assert (rundir / "file").read_text() == "precious"
+
+
+def test_a_socket_where_another_node_answers_is_not_taken_over(node: NodeProcess, rundir: Path) -> None:
+    directories = ["--data", str(rundir / "data"), "--run", str(rundir / "run")]
+    command = [HAWSER, "--socket", str(node.socket), "node", "up", *directories]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert (answer.returncode, len(answer.stderr.splitlines())) == (4, 1), answer.stderr
+    assert node.client.get("/v1/status")["machine"]
 
 
 def test_units_destroyed_at_any_moment_leave_nothing(clean: NodeProcess) -> None:

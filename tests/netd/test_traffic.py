@@ -129,12 +129,12 @@ async def test_a_published_port_is_reached_from_everywhere(site: Site, world: Pa
 
 
 async def test_the_ipv6_loopback_refuses_at_once(site: Site) -> None:
-    """So that a client of `localhost` goes on to 127.0.0.1."""
+    """So that a client of `localhost`, which is both, goes on to 127.0.0.1."""
     await site.box("a", publish=("8080:80",))
     with serving(site.paths["a"], 80):
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("::1", 8080), timeout=3)
-        socket.create_connection(("localhost", 8080), timeout=3).close()
+        socket.create_connection(("127.0.0.1", 8080), timeout=3).close()
 
 
 async def test_a_port_published_on_one_address_is_on_no_other(site: Site, world: Path) -> None:
