@@ -7,15 +7,32 @@ the loop's clock (lessor.py); an ended lease is one more request of the next gro
 
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from .draft import Draft
 from .errors import Compacted, Invalid
 from .feed import Feed, Watcher
 from .groups import Groups, Request
 from .keyspace import FIRST_REVISION, Keyspace, bounds, check_key
-from .kv import Compare, DeleteOp, KeyValue, Lease, Op, PutOp, RangeOp, RangeResult, TxnResult, WatchBatch
+from .kv import (
+    Compare,
+    DeleteOp,
+    KeyValue,
+    Lease,
+    Op,
+    PutOp,
+    RangeOp,
+    RangeResult,
+    Result,
+    TxnOp,
+    TxnResult,
+    WatchBatch,
+)
 from .lessor import Lessor
+from .overlay import Overlay
+from .past import past_ranges, undo
+from .ranges import check_range, select
+from .transaction import Unread, future
 
 RING = 10_000
 MAX_TTL = 9_000_000_000
@@ -47,11 +64,27 @@ class Engine:
 
     async def history(self, low: str, high: str | None, first: int, last: int) -> tuple[list[WatchBatch], int]:
         """A page of what is older than the ring (feed.History); the subclass's part when it keeps a log."""
-        raise compacted(first)
+        raise compacted(first, self.kept_from() - 1)
 
-    async def range(self, key: str, *, end: str | None = None, prefix: bool = False, limit: int = 0) -> RangeResult:
+    async def range(
+        self, key: str, *, end: str | None = None, prefix: bool = False, limit: int = 0, revision: int = 0
+    ) -> RangeResult:
+        return await self.read(RangeOp(key, end, prefix, limit, revision))
+
+    async def read(self, op: RangeOp) -> RangeResult:
+        """A range with everything that it can ask for. Future, or Compacted when its revision is older than the last
+        compacted one."""
         self.groups.check()
-        return self.keys.select(RangeOp(key, end, prefix, limit))
+        check_range(op)
+        if not op.revision:
+            return select(op, self.keys, self.keys.revision)
+        if op.revision > self.keys.revision:
+            raise future(op.revision, self.keys.revision)
+        if op.revision < self.kept_from() - 1:
+            raise compacted(op.revision, self.kept_from() - 1)
+        before = await undo(op, self._feed, self.history)
+        self.groups.check()
+        return select(op, Overlay(self.keys, before), self.keys.revision)
 
     async def get(self, key: str) -> KeyValue | None:
         self.groups.check()
@@ -64,14 +97,28 @@ class Engine:
         return revision
 
     async def delete(self, key: str, *, end: str | None = None, prefix: bool = False) -> int:
-        result = await self.txn((), (DeleteOp(key, end, prefix),))
-        count = result.results[0]
+        count = await self.apply(DeleteOp(key, end, prefix))
         assert isinstance(count, int)
         return count
 
     async def txn(self, compares: Sequence[Compare], then: Sequence[Op], otherwise: Sequence[Op] = ()) -> TxnResult:
-        result: TxnResult = await self.groups.submit(lambda draft: draft.txn(compares, then, otherwise))
+        result = await self.apply(TxnOp(compares, then, otherwise))
+        assert isinstance(result, TxnResult)
         return result
+
+    async def apply(self, op: Op) -> Result:
+        """One operation with everything that it can ask for, alone in its transaction."""
+        if isinstance(op, RangeOp):
+            return await self.read(op)
+        txn = op if isinstance(op, TxnOp) else TxnOp(then=(op,))
+        past: dict[RangeOp, RangeResult] = {}
+        while True:
+            for wanted in past_ranges((txn,), past):
+                if 0 < wanted.revision <= self.keys.revision:
+                    past[wanted] = await self.read(wanted)
+            with suppress(Unread):  # of a revision that the group before this one made
+                result: TxnResult = await self.groups.submit(lambda draft: draft.txn(txn, past))
+                return result if txn is op else result.results[0]
 
     @asynccontextmanager
     async def watch(
@@ -84,7 +131,7 @@ class Engine:
             raise Invalid(f"revision {first} makes no sense; an empty store's is {FIRST_REVISION}")
         first = max(first, FIRST_REVISION + 1)
         if first < self.kept_from():
-            raise compacted(first)
+            raise compacted(first, self.kept_from() - 1)
         watcher = Watcher(low, high, first, self._feed, self.history)
         self._feed.join(watcher)
         try:
@@ -114,6 +161,8 @@ class Engine:
         self._feed.end()
 
 
-def compacted(revision: int) -> Compacted:
-    """The error of a watch that comes too late."""
-    return Compacted(f"revision {revision} is no longer kept; range again and watch from the revision after its own")
+def compacted(revision: int, last: int) -> Compacted:
+    """The error of who comes too late; `last` is the last compacted revision."""
+    return Compacted(
+        f"revision {revision} is no longer kept; range again and watch from the revision after its own", last
+    )

@@ -7,7 +7,7 @@ the engine's log, page by page (`History`). Writers never wait for watchers; wat
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 from .errors import Unavailable
@@ -107,6 +107,10 @@ class Feed:
             if part := watcher.cut(batch):
                 return part
         return None
+
+    def since(self, first: int) -> Iterator[WatchBatch]:
+        """The batches from a revision on that is in the ring, or yet to come."""
+        return (self._ring[revision] for revision in range(first, self.last + 1))
 
     def _nudge(self, watcher: Watcher, batches: list[WatchBatch]) -> None:
         """Wake a watcher that was up to date at the first batch it wants; step it over the others."""

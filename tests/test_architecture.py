@@ -30,6 +30,7 @@ IMPURE = {
     "store.groups": "answers requests when they are durable",
     "store.lessor": "leases on the loop's clock",
     "store.feed": "wakes watchers",
+    "store.past": "waits for pages of the log",
     "store.loop": "the loop every agent runs",
     "store.memory": "an engine",
     "mesh.follower": "a task of the agent: follows the catalog's watch",

@@ -65,7 +65,7 @@ class SqliteStore(Engine):
         except sqlite3.Error as error:
             raise Unavailable(f"store: cannot read the log: {error}") from error
         if page is None:
-            raise compacted(first)
+            raise compacted(first, self._kept_from - 1)
         return page
 
     async def close(self) -> None:
