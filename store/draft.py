@@ -9,12 +9,12 @@ clock, no I/O.
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
-from .errors import NotFound
+from .errors import Compacted, NotFound, StoreError
 from .keyspace import Keyspace
 from .kv import Event, PutOp, RangeOp, RangeResult, TxnOp, TxnResult, WatchBatch
 from .overlay import Overlay
 from .requests import check_put, check_txn
-from .transaction import Transaction, no_key
+from .transaction import Transaction, future, no_key
 
 NOTHING: Mapping[RangeOp, RangeResult] = MappingProxyType({})
 
@@ -28,6 +28,9 @@ class Draft:
         self.batches: list[WatchBatch] = []
         self.granted: dict[int, float] = {}
         self.ended: set[int] = set()
+        self.compacted = base.compacted
+        self.defragments = False
+        self.failure: StoreError | None = None
         self._keys = Overlay(base)
 
     def put(self, op: PutOp) -> int:
@@ -67,6 +70,20 @@ class Draft:
         self.granted.pop(lease, None)
         self.ended.add(lease)
 
+    def compact(self, revision: int) -> None:
+        """Keep nothing that is older than the keys at this revision. Future, Compacted."""
+        if revision > self.revision:
+            raise future(revision, self.revision)
+        if revision <= self.compacted:
+            raise Compacted(f"revision {revision} is compacted already, as is {self.compacted}", self.compacted)
+        self.compacted = revision
+
+    def defragment(self) -> "Draft":
+        """Ask for the disk space of what is no longer kept; `failure` says why there is none, though all else of the
+        draft is durable."""
+        self.defragments = True
+        return self
+
     def merge(self) -> None:
         """The draft is durable: make it what everybody reads."""
         self._keys.merge()
@@ -75,11 +92,13 @@ class Draft:
         for lease in self.ended:
             self.base.leases.pop(lease, None)
         self.base.revision = self.revision
+        self.base.compacted = max(self.base.compacted, self.compacted)
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to make durable."""
-        return not (self.batches or self.granted or self.ended)
+        changes = self.batches or self.granted or self.ended or self.defragments
+        return not changes and self.compacted == self.base.compacted
 
     def is_in(self, revision: int, leases: Collection[int]) -> bool:
         """Whether the draft is part of what was made durable, which has this revision and these leases."""

@@ -8,7 +8,9 @@ the loop's clock (lessor.py); an ended lease is one more request of the next gro
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
+from .ageing import Ageing, parts
 from .draft import Draft
 from .errors import Compacted, Invalid
 from .feed import Feed, Watcher
@@ -41,7 +43,9 @@ MAX_TTL = 9_000_000_000
 class Engine:
     """The `Store` contract over `persist`; one event loop, opened and closed on it."""
 
-    def __init__(self, keys: Keyspace, ttls: Mapping[int, float], *, ring: int = RING) -> None:
+    def __init__(
+        self, keys: Keyspace, ttls: Mapping[int, float], *, ring: int = RING, age: float | None = None
+    ) -> None:
         self.keys = keys
         for lease in ttls:
             keys.leases.setdefault(lease, set())
@@ -53,6 +57,7 @@ class Engine:
             self._feed.tell(draft.batches)
 
         self.groups = Groups(keys, self.persist, merged)
+        self.ageing = Ageing(age, keys, lambda upto: self.groups.post(lambda draft: draft.compact(upto)))
 
     def persist(self, draft: Draft, requests: list[Request]) -> None:
         """Make the draft durable, then call `groups.settle` on the loop; the subclass's part."""
@@ -60,7 +65,7 @@ class Engine:
 
     def kept_from(self) -> int:
         """The first revision a watch may begin at; the subclass's part when it keeps a log."""
-        return self._feed.first
+        return max(self._feed.first, self.keys.compacted + 1)
 
     async def history(self, low: str, high: str | None, first: int, last: int) -> tuple[list[WatchBatch], int]:
         """A page of what is older than the ring (feed.History); the subclass's part when it keeps a log."""
@@ -154,7 +159,28 @@ class Engine:
     async def lease_revoke(self, lease: int) -> None:
         await self.groups.submit(lambda draft: draft.end(lease))
 
+    async def compact(self, revision: int) -> None:
+        """Keep nothing that is older than the keys at this revision, which stays the oldest that can be read. Watches
+        that are further behind end with Compacted. Future; Compacted when that was done before. A long past goes a
+        part at a time, so that nobody waits for all of it."""
+        self.groups.check()
+        if revision > self.keys.revision:
+            raise future(revision, self.keys.revision)
+        last = self.kept_from() - 1
+        if revision <= last:
+            raise Compacted(f"revision {revision} is compacted already, as is {last}", last)
+        for upto in parts(last, revision):
+            with suppress(Compacted):  # by somebody else meanwhile
+                await self.groups.submit(partial(Draft.compact, revision=upto))
+
+    async def defragment(self) -> None:
+        """Give the space of what is no longer kept back to the disk; writers wait meanwhile. Unavailable."""
+        draft: Draft = await self.groups.submit(lambda draft: draft.defragment())
+        if draft.failure is not None:
+            raise draft.failure
+
     async def close(self) -> None:
+        self.ageing.stop()
         self.lessor.stop()
         await self.groups.close()
         self.lessor.stop()  # what was still accepted may have granted one

@@ -59,11 +59,13 @@ def _check_text(key: str) -> None:
 
 @dataclass(slots=True)
 class Keyspace:
-    """Committed keys in order, which lease holds which, and the revision (an empty store's is 1, as etcd's)."""
+    """Committed keys in order, which lease holds which, the revision (an empty store's is 1, as etcd's), and the
+    last compacted one."""
 
     revision: int = FIRST_REVISION
     items: dict[str, KeyValue] = field(default_factory=dict)
     leases: dict[int, set[str]] = field(default_factory=dict)
+    compacted: int = 0
     order: SortedKeys = field(init=False)
 
     def __post_init__(self) -> None:

@@ -26,6 +26,7 @@ socket sqlite3 subprocess tempfile threading time
 EFFECTS = frozenset(WORLD.split())
 # modules that wait or touch the world, and why they are neither in drivers/ nor the agent
 IMPURE = {
+    "store.ageing": "compacts on the loop's clock",
     "store.engine": "answers from what is durable",
     "store.groups": "answers requests when they are durable",
     "store.lessor": "leases on the loop's clock",
