@@ -9,7 +9,7 @@ clock, no I/O.
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
-from .errors import Compacted, NotFound, StoreError
+from .errors import Compacted, Conflict, NotFound, StoreError
 from .keyspace import Keyspace
 from .kv import Event, PutOp, RangeOp, RangeResult, TxnOp, TxnResult, WatchBatch
 from .overlay import Overlay
@@ -54,7 +54,9 @@ class Draft:
         return result
 
     def grant(self, lease: int, ttl: float) -> None:
-        """Begin a lease."""
+        """Begin a lease. Conflict when it lives already."""
+        if lease in self.base.leases or lease in self.granted or lease in self.ended:
+            raise Conflict(f"lease {lease} exists already; choose another id, or none")
         self.granted[lease] = ttl
 
     def end(self, lease: int) -> None:

@@ -193,6 +193,16 @@ class Lease:
     ttl: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseStatus:
+    """A living lease: the seconds it was granted, those that remain, and the keys it holds, sorted."""
+
+    id: int
+    granted: float
+    remaining: float
+    keys: tuple[str, ...]
+
+
 def absent(key: str) -> Compare:
     """True while nobody has the key: the compare of every claim."""
     return Compare(key, Target.CREATE, "=", 0)
