@@ -6,7 +6,7 @@ the loop's clock (lessor.py); an ended lease is one more request of the next gro
 """
 
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -19,6 +19,7 @@ from .keyspace import FIRST_REVISION, Keyspace, bounds, check_key
 from .kv import (
     Compare,
     DeleteOp,
+    EventKind,
     KeyValue,
     Lease,
     LeaseStatus,
@@ -128,17 +129,25 @@ class Engine:
 
     @asynccontextmanager
     async def watch(
-        self, key: str, *, prefix: bool = False, from_revision: int | None = None
-    ) -> AsyncIterator[AsyncIterator[WatchBatch]]:
+        self,
+        key: str,
+        *,
+        end: str | None = None,
+        prefix: bool = False,
+        from_revision: int | None = None,
+        skips: Collection[EventKind] = (),
+    ) -> AsyncIterator[Watcher]:
+        """Of one key, of [key, end), or of a prefix, without events of the kinds it `skips`; the watcher tells its
+        progress too."""
         self.groups.check()
-        low, high = bounds(key, None, prefix)
+        low, high = bounds(key, end, prefix)
         first = self._feed.last + 1 if from_revision is None else from_revision
         if first < FIRST_REVISION:
             raise Invalid(f"revision {first} makes no sense; an empty store's is {FIRST_REVISION}")
         first = max(first, FIRST_REVISION + 1)
         if first < self.kept_from():
             raise compacted(first, self.kept_from() - 1)
-        watcher = Watcher(low, high, first, self._feed, self.history)
+        watcher = Watcher(low, high, first, self._feed, self.history, skips=frozenset(skips))
         self._feed.join(watcher)
         try:
             yield watcher
