@@ -10,7 +10,7 @@ BIN := .venv/bin
 # The packages are named by their links in hawser/, or the linter takes them for the banned top-level names.
 SOURCES := hawser $(wildcard hawser/*/) tests bench examples
 
-DEBS := python3 python3-venv libnftables1 procps nftables iproute2 iputils-ping busybox-static curl systemd
+DEBS := etcd-client etcd-server python3 python3-venv libnftables1 procps nftables iproute2 iputils-ping busybox-static curl systemd
 DEBS_BENCH := crun mininet bridge-utils
 hash = $(shell echo '$(1)' | sha256sum | cut -c1-12)
 APT := .cache/apt.$(call hash,$(DEBS))

@@ -6,17 +6,17 @@ dropped, and nothing happened. A request is checked whole before anything of it 
 clock, no I/O.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from types import MappingProxyType
 
 from .errors import Compacted, Conflict, NotFound, StoreError
 from .keyspace import Keyspace
-from .kv import Event, PutOp, RangeOp, RangeResult, TxnOp, TxnResult, WatchBatch
+from .kv import Event, PutOp, TxnOp, TxnResult, WatchBatch
 from .overlay import Overlay
 from .requests import check_put, check_txn
-from .transaction import Transaction, future, no_key
+from .transaction import Past, Transaction, future, no_key
 
-NOTHING: Mapping[RangeOp, RangeResult] = MappingProxyType({})
+NOTHING: Past = MappingProxyType({})
 
 
 class Draft:
@@ -44,7 +44,7 @@ class Draft:
         self._close(revision, [self._keys.put(op, revision)])
         return revision
 
-    def txn(self, txn: TxnOp, past: Mapping[RangeOp, RangeResult] = NOTHING) -> TxnResult:
+    def txn(self, txn: TxnOp, past: Past = NOTHING) -> TxnResult:
         """Evaluate one transaction, whose reads of the past are answered already; raises and changes nothing when any
         part of it is invalid."""
         check_txn(txn)

@@ -118,14 +118,21 @@ class Engine:
         if isinstance(op, RangeOp):
             return await self.read(op)
         txn = op if isinstance(op, TxnOp) else TxnOp(then=(op,))
-        past: dict[RangeOp, RangeResult] = {}
+        past: dict[RangeOp, RangeResult | Compacted] = {}
         while True:
             for wanted in past_ranges((txn,), past):
                 if 0 < wanted.revision <= self.keys.revision:
-                    past[wanted] = await self.read(wanted)
+                    past[wanted] = await self._try(wanted)
             with suppress(Unread):  # of a revision that the group before this one made
                 result: TxnResult = await self.groups.submit(lambda draft: draft.txn(txn, past))
                 return result if txn is op else result.results[0]
+
+    async def _try(self, op: RangeOp) -> RangeResult | Compacted:
+        """A read that only matters when its branch is taken."""
+        try:
+            return await self.read(op)
+        except Compacted as late:
+            return late
 
     @asynccontextmanager
     async def watch(

@@ -21,8 +21,7 @@ History = Callable[[str, str | None, int, int], Awaitable[tuple[list[WatchBatch]
 class Watcher:
     """One watch: its range, what kinds of events it skips, and the next revision it has not seen.
 
-    A wait that is given up (a timeout, say) loses
-    nothing: the next one goes on from there."""
+    A wait that is given up (a timeout, say) loses nothing: the next one goes on from there."""
 
     low: str
     high: str | None

@@ -1,8 +1,9 @@
 """What a request may be, looked at whole before anything of it is applied: etcd's rules. Pure.
 
 A transaction may put a key once, and not both put and delete it, in all that may run together: its own operations and
-those of the transactions in it. The two branches of one never run together. One rule is stricter than etcd's, which
-lets a nested transaction delete what another one before it has put: a key changes once a revision here.
+those of the transactions in it. The two branches of one never run together. Two rules are stricter than etcd's, which
+overlooks a delete in a nested transaction after a put in another, and one from a key on beside any put: a key changes
+once a revision here.
 """
 
 from collections.abc import Sequence

@@ -6,9 +6,9 @@ the operations run, each seeing those before it.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .errors import Future, NoKey, StoreError
+from .errors import Compacted, Future, NoKey, StoreError
 from .keyspace import bounds
 from .kv import (
     Compare,
@@ -28,6 +28,8 @@ from .kv import (
 from .overlay import Overlay
 from .ranges import select
 
+Past = Mapping[RangeOp, "RangeResult | Compacted"]
+
 
 class Unread(StoreError):
     """A range of the past that nobody has read yet: read it, and evaluate the transaction again. No caller sees it."""
@@ -44,9 +46,7 @@ class _Chosen:
 class Transaction:
     """Over `keys` at `revision`; `past` answers ranges that name a revision. `events` is what it did."""
 
-    def __init__(
-        self, keys: Overlay, revision: int, lease: Callable[[int], None], past: Mapping[RangeOp, RangeResult]
-    ) -> None:
+    def __init__(self, keys: Overlay, revision: int, lease: Callable[[int], None], past: Past) -> None:
         self.events: list[Event] = []
         self._keys, self._before, self._lease, self._past = keys, revision, lease, past
 
@@ -79,6 +79,8 @@ class Transaction:
                     raise no_key(op)
             elif isinstance(op, RangeOp) and op.revision and op not in self._past:
                 raise future(op.revision, self._before) if op.revision > self._before else Unread
+            elif isinstance(op, RangeOp) and isinstance(late := self._past.get(op), Compacted):
+                raise late
 
     def _execute(self, chosen: _Chosen) -> TxnResult:
         results = tuple(self._execute(op) if isinstance(op, _Chosen) else self._apply(op) for op in chosen.ops)
@@ -95,10 +97,17 @@ class Transaction:
             self.events.append(event)
             return PutResult(revision=revision, prev=event.prev) if op.prev_kv else revision
         if isinstance(op, RangeOp):
-            return self._past[op] if op.revision else select(op, self._keys, self._revision)
+            return self._read(op)
         doomed = select(RangeOp(op.key, op.end, op.prefix), self._keys, revision).kvs
         self.events.extend(self._keys.delete(entry, revision) for entry in doomed)
         return DeleteResult(count=len(doomed), prev=doomed) if op.prev_kv else len(doomed)
+
+    def _read(self, op: RangeOp) -> RangeResult:
+        if not op.revision:
+            return select(op, self._keys, self._revision)
+        found = self._past[op]
+        assert isinstance(found, RangeResult)
+        return replace(found, revision=self._revision)
 
 
 def no_key(op: PutOp) -> NoKey:
