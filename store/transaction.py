@@ -53,7 +53,8 @@ class Transaction:
     def run(self, txn: TxnOp) -> TxnResult:
         """Invalid, NotFound, Future, Unread: nothing was done."""
         chosen = self._choose(txn)
-        self._check(chosen)
+        self._check_puts(chosen)
+        self._check_ranges(chosen)
         return self._execute(chosen)
 
     def _choose(self, txn: TxnOp) -> _Chosen:
@@ -68,19 +69,27 @@ class Transaction:
         entries = [entry for key in keys if (entry := self._keys.get(key)) is not None]
         return all(_holds(compare, entry) for entry in entries or (None,))
 
-    def _check(self, chosen: _Chosen) -> None:
+    def _check_puts(self, chosen: _Chosen) -> None:
         for op in chosen.ops:
             if isinstance(op, _Chosen):
-                self._check(op)
+                self._check_puts(op)
             elif isinstance(op, PutOp):
                 if op.lease:
                     self._lease(op.lease)
                 if (op.ignore_value or op.ignore_lease) and self._keys.get(op.key) is None:
                     raise no_key(op)
-            elif isinstance(op, RangeOp) and op.revision and op not in self._past:
-                raise future(op.revision, self._before) if op.revision > self._before else Unread
-            elif isinstance(op, RangeOp) and isinstance(late := self._past.get(op), Compacted):
-                raise late
+
+    def _check_ranges(self, chosen: _Chosen) -> None:
+        for op in chosen.ops:
+            if isinstance(op, _Chosen):
+                self._check_ranges(op)
+            elif isinstance(op, RangeOp) and op.revision:
+                if op.revision > self._before:
+                    raise future(op.revision, self._before)
+                if op not in self._past:
+                    raise Unread
+                if isinstance(late := self._past[op], Compacted):
+                    raise late
 
     def _execute(self, chosen: _Chosen) -> TxnResult:
         results = tuple(self._execute(op) if isinstance(op, _Chosen) else self._apply(op) for op in chosen.ops)
