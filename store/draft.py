@@ -6,13 +6,17 @@ dropped, and nothing happened. A request is checked whole before anything of it 
 clock, no I/O.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from types import MappingProxyType
 
-from .errors import NotFound
-from .keyspace import Keyspace, select
-from .kv import Compare, Event, KeyValue, Op, PutOp, RangeOp, RangeResult, Target, TxnResult, WatchBatch
+from .errors import Compacted, Conflict, NotFound, StoreError
+from .keyspace import Keyspace
+from .kv import Event, PutOp, TxnOp, TxnResult, WatchBatch
 from .overlay import Overlay
-from .requests import check_compares, check_ops, check_put
+from .requests import check_put, check_txn
+from .transaction import Past, Transaction, future, no_key
+
+NOTHING: Past = MappingProxyType({})
 
 
 class Draft:
@@ -24,36 +28,40 @@ class Draft:
         self.batches: list[WatchBatch] = []
         self.granted: dict[int, float] = {}
         self.ended: set[int] = set()
+        self.compacted = base.compacted
+        self.defragments = False
+        self.failure: StoreError | None = None
         self._keys = Overlay(base)
 
     def put(self, op: PutOp) -> int:
         """A transaction of one put, by a shorter way; returns its revision."""
         check_put(op)
-        self._check_leases((op,))
+        if op.lease:
+            self.check_lease(op.lease)
+        if (op.ignore_value or op.ignore_lease) and self._keys.get(op.key) is None:
+            raise no_key(op)
         revision = self.revision + 1
         self._close(revision, [self._keys.put(op, revision)])
         return revision
 
-    def txn(self, compares: Sequence[Compare], then: Sequence[Op], otherwise: Sequence[Op]) -> TxnResult:
-        """Evaluate one transaction; raises and changes nothing when any part of it is invalid."""
-        check_compares(compares)
-        check_ops(then)
-        check_ops(otherwise)
-        held = all(_holds(compare, self._keys.get(compare.key)) for compare in compares)
-        ops = then if held else otherwise
-        self._check_leases(ops)
-        revision, events = self.revision + 1, list[Event]()
-        results = tuple(self._apply(op, revision, events) for op in ops)
-        self._close(revision, events)
-        return TxnResult(succeeded=held, revision=self.revision, results=results)
+    def txn(self, txn: TxnOp, past: Past = NOTHING) -> TxnResult:
+        """Evaluate one transaction, whose reads of the past are answered already; raises and changes nothing when any
+        part of it is invalid."""
+        check_txn(txn)
+        transaction = Transaction(self._keys, self.revision, self.check_lease, past)
+        result = transaction.run(txn)
+        self._close(self.revision + 1, transaction.events)
+        return result
 
     def grant(self, lease: int, ttl: float) -> None:
-        """Begin a lease."""
+        """Begin a lease. Conflict when it lives already."""
+        if lease in self.base.leases or lease in self.granted or lease in self.ended:
+            raise Conflict(f"lease {lease} exists already; choose another id, or none")
         self.granted[lease] = ttl
 
     def end(self, lease: int) -> None:
         """End a lease: its keys go in one revision. NotFound when there is none."""
-        self._check_lease(lease)
+        self.check_lease(lease)
         keys = set(self.base.leases.get(lease, ())) | set(self._keys.changed)
         revision, events = self.revision + 1, list[Event]()
         for key in sorted(keys):
@@ -64,6 +72,20 @@ class Draft:
         self.granted.pop(lease, None)
         self.ended.add(lease)
 
+    def compact(self, revision: int) -> None:
+        """Keep nothing that is older than the keys at this revision. Future, Compacted."""
+        if revision > self.revision:
+            raise future(revision, self.revision)
+        if revision <= self.compacted:
+            raise Compacted(f"revision {revision} is compacted already, as is {self.compacted}", self.compacted)
+        self.compacted = revision
+
+    def defragment(self) -> "Draft":
+        """Ask for the disk space of what is no longer kept; `failure` says why there is none, though all else of the
+        draft is durable."""
+        self.defragments = True
+        return self
+
     def merge(self) -> None:
         """The draft is durable: make it what everybody reads."""
         self._keys.merge()
@@ -72,11 +94,13 @@ class Draft:
         for lease in self.ended:
             self.base.leases.pop(lease, None)
         self.base.revision = self.revision
+        self.base.compacted = max(self.base.compacted, self.compacted)
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to make durable."""
-        return not (self.batches or self.granted or self.ended)
+        changes = self.batches or self.granted or self.ended or self.defragments
+        return not changes and self.compacted == self.base.compacted
 
     def is_in(self, revision: int, leases: Collection[int]) -> bool:
         """Whether the draft is part of what was made durable, which has this revision and these leases."""
@@ -84,50 +108,12 @@ class Draft:
             return revision >= self.revision
         return all(lease in leases for lease in self.granted) and not any(lease in leases for lease in self.ended)
 
-    def _check_lease(self, lease: int) -> None:
+    def check_lease(self, lease: int) -> None:
+        """NotFound when there is no such lease."""
         if lease in self.ended or not (lease in self.base.leases or lease in self.granted):
             raise NotFound(f"lease {lease} does not exist; it has ended or was never granted")
-
-    def _check_leases(self, ops: Sequence[Op]) -> None:
-        for op in ops:
-            if isinstance(op, PutOp) and op.lease:
-                self._check_lease(op.lease)
-
-    def _apply(self, op: Op, revision: int, events: list[Event]) -> int | RangeResult:
-        if isinstance(op, PutOp):
-            events.append(self._keys.put(op, revision))
-            return revision
-        if isinstance(op, RangeOp):
-            return select(op, self._keys.get, self._keys.between, revision if events else self.revision)
-        doomed = select(RangeOp(op.key, op.end, op.prefix), self._keys.get, self._keys.between, revision).kvs
-        events.extend(self._keys.delete(entry, revision) for entry in doomed)
-        return len(doomed)
 
     def _close(self, revision: int, events: list[Event]) -> None:
         if events:
             self.revision = revision
             self.batches.append(WatchBatch(revision=revision, events=tuple(events)))
-
-
-def _holds(compare: Compare, entry: KeyValue | None) -> bool:
-    if compare.target is Target.VALUE:
-        return entry is not None and _compare(entry.value, compare.op, compare.value)
-    if entry is None:
-        return _compare(0, compare.op, compare.value)
-    have = {
-        Target.VERSION: entry.version,
-        Target.CREATE: entry.create_revision,
-        Target.MOD: entry.mod_revision,
-        Target.LEASE: entry.lease,
-    }[compare.target]
-    return _compare(have, compare.op, compare.value)
-
-
-def _compare(have: int | bytes, op: str, want: int | bytes) -> bool:
-    if op == "=":
-        return have == want
-    if op == "!=":
-        return have != want
-    if op == "<":
-        return have < want  # type: ignore[operator]
-    return have > want  # type: ignore[operator]

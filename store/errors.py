@@ -13,6 +13,22 @@ class Invalid(StoreError):
     kind = "usage"
 
 
+class Future(Invalid):
+    """The revision asked for is yet to come (etcd: OutOfRange, `required revision is a future revision`)."""
+
+
+class DuplicateKey(Invalid):
+    """A transaction puts a key twice, or puts and deletes it (etcd: `duplicate key given in txn request`)."""
+
+
+class TooManyOps(Invalid):
+    """A transaction is too long (etcd: `too many operations in txn request`)."""
+
+
+class NoKey(Invalid):
+    """The key whose value or lease a put would keep is not there (etcd: `key not found`)."""
+
+
 class NotFound(StoreError):
     """No such lease."""
 
@@ -26,9 +42,14 @@ class Conflict(StoreError):
 
 
 class Compacted(StoreError):
-    """The revision asked for is no longer kept: range again, then watch from there."""
+    """The revision asked for is no longer kept: range again, then watch from there. `revision` is the last compacted
+    one, which a range can still read."""
 
     kind = "conflict"
+
+    def __init__(self, message: str, revision: int = 0) -> None:
+        super().__init__(message)
+        self.revision = revision
 
 
 class Unavailable(StoreError):

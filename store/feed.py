@@ -7,11 +7,11 @@ the engine's log, page by page (`History`). Writers never wait for watchers; wat
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 from .errors import Unavailable
-from .kv import WatchBatch
+from .kv import EventKind, WatchBatch
 
 # of [first, last]: the batches in [low, high) of as many revisions as fit a page, and the last revision looked at
 History = Callable[[str, str | None, int, int], Awaitable[tuple[list[WatchBatch], int]]]
@@ -19,8 +19,9 @@ History = Callable[[str, str | None, int, int], Awaitable[tuple[list[WatchBatch]
 
 @dataclass(slots=True, eq=False)
 class Watcher:
-    """One watch: its range, and the next revision it has not seen. A wait that is given up (a timeout, say) loses
-    nothing: the next one goes on from there."""
+    """One watch: its range, what kinds of events it skips, and the next revision it has not seen.
+
+    A wait that is given up (a timeout, say) loses nothing: the next one goes on from there."""
 
     low: str
     high: str | None
@@ -29,6 +30,7 @@ class Watcher:
     history: History
     page: deque[WatchBatch] = field(default_factory=deque)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    skips: frozenset[EventKind] = frozenset()
 
     def __aiter__(self) -> "Watcher":
         return self
@@ -39,7 +41,7 @@ class Watcher:
                 return self.page.popleft()
             if self.next < self.feed.first:
                 batches, seen = await self.history(self.low, self.high, self.next, self.feed.first - 1)
-                self.page.extend(batches)
+                self.page.extend(part for batch in batches if (part := self.cut(batch)))
                 self.next = seen + 1
             elif batch := self.feed.read(self):
                 return batch
@@ -49,13 +51,34 @@ class Watcher:
                 self.wake.clear()
                 await self.wake.wait()
 
+    @property
+    def progress(self) -> int | None:
+        """The store's revision, when every event up to it was handed out; None while some are to come."""
+        return self.feed.last if self.next > self.feed.last and not self.page else None
+
+    async def wait(self, seconds: float) -> WatchBatch:
+        """The next batch; when none came for so long, one without events: all up to its revision was handed out
+        (etcd's progress notification)."""
+        while True:
+            try:
+                async with asyncio.timeout(seconds):
+                    return await anext(self)
+            except TimeoutError:
+                if (revision := self.progress) is not None:
+                    return WatchBatch(revision=revision, events=())
+
     def cut(self, batch: WatchBatch) -> WatchBatch | None:
-        """The part of a batch that is in the range."""
-        low, high = self.low, self.high
+        """The part of a batch that is in the range, and of no kind that is skipped."""
+        low, high, skips = self.low, self.high, self.skips
         if len(batch.events) == 1:
-            key = batch.events[0].kv.key
-            return batch if key >= low and (high is None or key < high) else None
-        events = tuple(event for event in batch.events if event.kv.key >= low and (high is None or event.kv.key < high))
+            (event,) = batch.events
+            key = event.kv.key
+            return batch if key >= low and (high is None or key < high) and event.kind not in skips else None
+        events = tuple(
+            event
+            for event in batch.events
+            if event.kv.key >= low and (high is None or event.kv.key < high) and event.kind not in skips
+        )
         if len(events) == len(batch.events):
             return batch
         return WatchBatch(revision=batch.revision, events=events) if events else None
@@ -107,6 +130,10 @@ class Feed:
             if part := watcher.cut(batch):
                 return part
         return None
+
+    def since(self, first: int) -> Iterator[WatchBatch]:
+        """The batches from a revision on that is in the ring, or yet to come."""
+        return (self._ring[revision] for revision in range(first, self.last + 1))
 
     def _nudge(self, watcher: Watcher, batches: list[WatchBatch]) -> None:
         """Wake a watcher that was up to date at the first batch it wants; step it over the others."""

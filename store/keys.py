@@ -51,5 +51,18 @@ class SortedKeys:
                 return
             yield from chunk[start:] if start else chunk
 
+    def count(self, low: str, high: str | None) -> int:
+        """How many keys `between` has; costs a step a chunk."""
+        return self._rank(high) - self._rank(low) if high is None or low < high else 0
+
+    def _rank(self, key: str | None) -> int:
+        """How many keys come before `key`; None is the end."""
+        if key is None:
+            return sum(map(len, self._chunks))
+        if not self._chunks:
+            return 0
+        at = self._chunk_of(key)
+        return sum(map(len, self._chunks[:at])) + bisect_left(self._chunks[at], key)
+
     def _chunk_of(self, key: str) -> int:
         return max(bisect_right(self._firsts, key) - 1, 0)

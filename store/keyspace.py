@@ -4,15 +4,16 @@ Key order is the byte order of UTF-8. A prefix is the range from itself to its u
 here; changes come from a `Draft` (draft.py) that has become durable. Pure: no clock, no I/O.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .errors import Invalid
 from .keys import SortedKeys
-from .kv import KeyValue, RangeOp, RangeResult
+from .kv import KeyValue
 
 MAX_KEY = 4096
 FIRST_REVISION = 1
+NO_END = "\0"
 
 
 def upper_bound(prefix: str) -> str | None:
@@ -33,7 +34,8 @@ def check_key(key: str) -> None:
 
 
 def bounds(key: str, end: str | None = None, prefix: bool = False) -> tuple[str, str | None]:
-    """[low, high) of one key, of [key, end), or of a prefix (an empty one is everything); high None is no end."""
+    """[low, high) of one key, of [key, end), or of a prefix (an empty one is everything); high None is no end, and so
+    is an end of "\\0"."""
     if prefix and end is not None:
         raise Invalid("a range has an end or is a prefix; give one of them")
     if not prefix and end is None:
@@ -42,7 +44,7 @@ def bounds(key: str, end: str | None = None, prefix: bool = False) -> tuple[str,
     _check_text(key)
     if end is not None:
         _check_text(end)
-        return key, end
+        return key, None if end == NO_END else end
     return key, upper_bound(key)
 
 
@@ -57,11 +59,13 @@ def _check_text(key: str) -> None:
 
 @dataclass(slots=True)
 class Keyspace:
-    """Committed keys in order, which lease holds which, and the revision (an empty store's is 1, as etcd's)."""
+    """Committed keys in order, which lease holds which, the revision (an empty store's is 1, as etcd's), and the
+    last compacted one."""
 
     revision: int = FIRST_REVISION
     items: dict[str, KeyValue] = field(default_factory=dict)
     leases: dict[int, set[str]] = field(default_factory=dict)
+    compacted: int = 0
     order: SortedKeys = field(init=False)
 
     def __post_init__(self) -> None:
@@ -88,30 +92,14 @@ class Keyspace:
             self.order.remove(key)
             self.leases.get(before.lease, set()).discard(key)
 
-    def select(self, op: RangeOp) -> RangeResult:
-        """Answer a range from what is committed."""
-        return select(op, self.items.get, self.order.between, self.revision)
+    def get(self, key: str) -> KeyValue | None:
+        """A key, or None."""
+        return self.items.get(key)
 
+    def between(self, low: str, high: str | None) -> Iterator[str]:
+        """Keys in [low, high), ascending."""
+        return self.order.between(low, high)
 
-def select(
-    op: RangeOp,
-    get: Callable[[str], KeyValue | None],
-    between: Callable[[str, str | None], Iterator[str]],
-    revision: int,
-) -> RangeResult:
-    """Answer a range from any view of the keys; `between` may give keys that `get` no longer has."""
-    if op.limit < 0:
-        raise Invalid(f"a limit of {op.limit} makes no sense; 0 is no limit")
-    low, high = bounds(op.key, op.end, op.prefix)
-    if not op.prefix and op.end is None:
-        entry = get(op.key)
-        return RangeResult(kvs=() if entry is None else (entry,), revision=revision)
-    found = list[KeyValue]()
-    for key in between(low, high):
-        entry = get(key)
-        if entry is None:
-            continue
-        if op.limit and len(found) == op.limit:
-            return RangeResult(kvs=tuple(found), revision=revision, more=True)
-        found.append(entry)
-    return RangeResult(kvs=tuple(found), revision=revision)
+    def count(self, low: str, high: str | None) -> int:
+        """How many keys are in [low, high)."""
+        return self.order.count(low, high)

@@ -27,11 +27,13 @@ class KeyValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangeResult:
-    """Keys in ascending byte order, the store's revision, and whether the limit cut some off."""
+    """Keys in the order asked for, the store's revision now, whether the limit cut some off, and how many keys the
+    range has, whatever limit and bounds left of them."""
 
     kvs: tuple[KeyValue, ...]
     revision: int
     more: bool = False
+    count: int = 0
 
 
 class EventKind(StrEnum):
@@ -68,56 +70,119 @@ class Target(StrEnum):
     LEASE = "lease"
 
 
+class SortBy(StrEnum):
+    """What of a key a range is sorted by."""
+
+    KEY = "key"
+    VERSION = "version"
+    CREATE = "create"
+    MOD = "mod"
+    VALUE = "value"
+
+
 @dataclass(frozen=True, slots=True)
 class Compare:
     """One condition, `op` one of = != < >; a missing key has version, create, mod and lease 0, and no comparison with
-    its value holds, != neither (as in etcd)."""
+    its value holds, != neither (as in etcd). Of a range (`end`, `prefix`) it must hold for every key; one without keys
+    compares as a missing key."""
 
     key: str
     target: Target
     op: str
     value: int | bytes
-
-
-@dataclass(frozen=True, slots=True)
-class PutOp:
-    """Set one key, held by `lease` from now on (0: by none)."""
-
-    key: str
-    value: bytes
-    lease: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteOp:
-    """Delete one key, those in [key, end), or with `prefix` those that begin with it; what is not there is no error."""
-
-    key: str
     end: str | None = None
     prefix: bool = False
 
 
 @dataclass(frozen=True, slots=True)
+class PutOp:
+    """Set one key, held by `lease` from now on (0: by none). `ignore_value` keeps the value, `ignore_lease` the lease
+    of a key that must be there; `prev_kv` asks for what was there before (a `PutResult`)."""
+
+    key: str
+    value: bytes
+    lease: int = 0
+    prev_kv: bool = False
+    ignore_value: bool = False
+    ignore_lease: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOp:
+    """Delete one key, those in [key, end), or with `prefix` those that begin with it; what is not there is no error.
+    `prev_kv` asks for what was deleted (a `DeleteResult`)."""
+
+    key: str
+    end: str | None = None
+    prefix: bool = False
+    prev_kv: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RangeOp:
-    """Read one key, those in [key, end), or with `prefix` those that begin with it; at most `limit` (0: all)."""
+    """Read one key, those in [key, end), or with `prefix` those that begin with it; at most `limit` (0: all). An `end`
+    of "\\0" is no end.
+
+    `revision` reads the past (0: now). `keys_only` leaves the values out, `count_only` the keys too. `sort` orders by
+    something else than the key, ascending unless `descending`. The bounds leave out keys whose mod or create revision
+    is less than the min or greater than the max (0: no bound).
+    """
 
     key: str
     end: str | None = None
     prefix: bool = False
     limit: int = 0
+    revision: int = 0
+    keys_only: bool = False
+    count_only: bool = False
+    sort: SortBy | None = None
+    descending: bool = False
+    min_mod: int = 0
+    max_mod: int = 0
+    min_create: int = 0
+    max_create: int = 0
 
 
-Op = PutOp | DeleteOp | RangeOp
+@dataclass(frozen=True, slots=True)
+class TxnOp:
+    """`then` when every compare holds, else `otherwise`. Nested, its compares see what was there before the outermost
+    transaction (as in etcd)."""
+
+    compares: Sequence[Compare] = ()
+    then: "Sequence[Op]" = ()
+    otherwise: "Sequence[Op]" = ()
+
+
+Op = PutOp | DeleteOp | RangeOp | TxnOp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutResult:
+    """A put that was asked what it replaced; None: the key is new."""
+
+    revision: int
+    prev: KeyValue | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteResult:
+    """A delete that was asked what it deleted."""
+
+    count: int
+    prev: tuple[KeyValue, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TxnResult:
-    """Which branch ran, the revision after it, and one result an operation: a put's revision, a delete's count,
-    a range's keys."""
+    """Which branch ran, the revision after it, and one result an operation: a put's revision or `PutResult`, a
+    delete's count or `DeleteResult`, a range's keys, a nested transaction's own."""
 
     succeeded: bool
     revision: int
-    results: tuple[int | RangeResult, ...]
+    results: "tuple[Result, ...]"
+
+
+Result = int | PutResult | DeleteResult | RangeResult | TxnResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +191,16 @@ class Lease:
 
     id: int
     ttl: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseStatus:
+    """A living lease: the seconds it was granted, those that remain, and the keys it holds, sorted."""
+
+    id: int
+    granted: float
+    remaining: float
+    keys: tuple[str, ...]
 
 
 def absent(key: str) -> Compare:
@@ -162,7 +237,8 @@ class Store(Protocol):
 
     async def txn(self, compares: Sequence[Compare], then: Sequence[Op], otherwise: Sequence[Op] = ()) -> TxnResult:
         """All of `then` when every compare holds, else all of `otherwise`, as one revision; later operations see
-        earlier ones. Invalid with more than 128 operations, a key put twice, or put and deleted."""
+        earlier ones. Invalid with more than 128 operations, a key put twice, or put and deleted (nested transactions
+        counted in; only one of their branches runs, so a key may be in both)."""
         ...
 
     def watch(

@@ -36,6 +36,13 @@ class Leases:
         self._until[lease] = now + self._ttls[lease]
         return self._ttls[lease]
 
+    def time_to_live(self, lease: int, now: float) -> tuple[float, float]:
+        """The seconds a lease was granted and those that remain. NotFound as `renew`."""
+        remaining = self._until.get(lease, now) - now
+        if remaining <= 0:
+            raise NotFound(f"lease {lease} does not exist; it has ended or was never granted")
+        return self._ttls[lease], remaining
+
     def restart(self, now: float) -> None:
         """Begin every living lease's time anew."""
         for lease, ttl in self._ttls.items():

@@ -28,6 +28,10 @@ class Lessor:
         """Begin the lease's time anew; returns its ttl in seconds. NotFound when it has ended."""
         return self._leases.renew(lease, self._loop.time())
 
+    def time_to_live(self, lease: int) -> tuple[float, float]:
+        """The seconds a lease was granted and those that remain. NotFound when it has ended."""
+        return self._leases.time_to_live(lease, self._loop.time())
+
     def follow(self, draft: Draft) -> None:
         """A draft is durable: begin and end what it did."""
         now = self._loop.time()

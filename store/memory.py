@@ -8,5 +8,5 @@ class MemoryStore(Engine):
     """A store that ends with the process, and keeps the last `ring` revisions for watches. Make it inside a running
     event loop."""
 
-    def __init__(self, *, ring: int = RING) -> None:
-        super().__init__(Keyspace(), {}, ring=ring)
+    def __init__(self, *, ring: int = RING, age: float | None = None) -> None:
+        super().__init__(Keyspace(), {}, ring=ring, age=age)

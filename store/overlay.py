@@ -10,9 +10,9 @@ from .kv import Event, EventKind, KeyValue, PutOp
 class Overlay:
     """`changed` has every changed key, deleted ones with None."""
 
-    def __init__(self, base: Keyspace) -> None:
+    def __init__(self, base: Keyspace, changed: dict[str, KeyValue | None] | None = None) -> None:
         self.base = base
-        self.changed: dict[str, KeyValue | None] = {}
+        self.changed: dict[str, KeyValue | None] = {} if changed is None else changed
 
     def get(self, key: str) -> KeyValue | None:
         """A key as changed, or as it is beneath."""
@@ -25,16 +25,24 @@ class Overlay:
         )
         return heapq.merge(self.base.order.between(low, high), new)
 
+    def count(self, low: str, high: str | None) -> int:
+        """How many keys are in [low, high), as changed."""
+        count = self.base.order.count(low, high)
+        for key, entry in self.changed.items():
+            if key >= low and (high is None or key < high):
+                count += (entry is not None) - (key in self.base.items)
+        return count
+
     def put(self, op: PutOp, revision: int) -> Event:
         """Set a key."""
         before = self.get(op.key)
         entry = KeyValue(
             key=op.key,
-            value=op.value,
+            value=before.value if before and op.ignore_value else op.value,
             create_revision=before.create_revision if before else revision,
             mod_revision=revision,
             version=before.version + 1 if before else 1,
-            lease=op.lease,
+            lease=before.lease if before and op.ignore_lease else op.lease,
         )
         self.changed[op.key] = entry
         return Event(kind=EventKind.PUT, kv=entry, prev=before)

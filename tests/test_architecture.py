@@ -26,10 +26,12 @@ socket sqlite3 subprocess tempfile threading time
 EFFECTS = frozenset(WORLD.split())
 # modules that wait or touch the world, and why they are neither in drivers/ nor the agent
 IMPURE = {
+    "store.ageing": "compacts on the loop's clock",
     "store.engine": "answers from what is durable",
     "store.groups": "answers requests when they are durable",
     "store.lessor": "leases on the loop's clock",
     "store.feed": "wakes watchers",
+    "store.past": "waits for pages of the log",
     "store.loop": "the loop every agent runs",
     "store.memory": "an engine",
     "mesh.follower": "a task of the agent: follows the catalog's watch",

@@ -73,7 +73,7 @@ def connect(uri: str, **options: Any) -> sqlite3.Connection:
 class Log:
     """The write side; owned by one thread at a time. `sound` until a failure after which it must be reopened."""
 
-    def __init__(self, file: Path, keep: int, connect: Connect = connect) -> None:
+    def __init__(self, file: Path, keep: int | None, connect: Connect = connect) -> None:
         self.file = file
         self.sound = True
         self._keep, self._connect = keep, connect
@@ -109,7 +109,7 @@ class Log:
             else:
                 items.pop(key, None)
         leases = {int(lease): float(ttl) for lease, ttl in self._database.execute("SELECT id, ttl FROM leases")}
-        return Keyspace(revision=revision, items=items), leases
+        return Keyspace(revision=revision, items=items, compacted=self.compacted), leases
 
     def append(self, draft: Draft) -> None:
         """Make a draft durable. StoreError: nothing of it was kept, unless it says that the outcome is unknown; when
@@ -118,7 +118,7 @@ class Log:
         try:
             self._database.execute("BEGIN IMMEDIATE")
             self._insert(draft)
-            compacted = self._compact(draft.revision)
+            compacted = self._compact(max(draft.compacted, self._due(draft.revision)))
             committing = True
             self._database.execute("COMMIT")
         except Exception as error:
@@ -127,6 +127,8 @@ class Log:
             self.sound = clean
             raise self._failure(error, name, in_doubt=committing and not clean) from error
         self.compacted = compacted
+        if draft.defragments:
+            draft.failure = self._defragment()
 
     def close(self) -> None:
         self._database.close()
@@ -167,10 +169,28 @@ class Log:
         if draft.ended:
             self._database.executemany("DELETE FROM leases WHERE id=?", [(lease,) for lease in draft.ended])
 
-    def _compact(self, revision: int) -> int:
-        """Drop what was superseded `keep` revisions ago, some at a time; returns the last compacted revision."""
-        upto = revision - self._keep
-        if upto < self.compacted + min(STEP, self._keep):
+    def _defragment(self) -> StoreError | None:
+        """Write the file anew without its holes. Why not, when SQLite took everything back; raises otherwise."""
+        try:
+            self._database.execute("VACUUM")
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            name = getattr(error, "sqlite_errorname", "")
+            self.sound = name.startswith(CLEAN)
+            if not self.sound:
+                raise self._failure(error, name, in_doubt=True) from error
+            return Unavailable(f"store: {error}; {self.file} was not made smaller; that needs as much space again")
+        return None
+
+    def _due(self, revision: int) -> int:
+        """The revision to compact to by itself: `keep` back, some at a time; 0 is not yet."""
+        if self._keep is None or revision - self._keep < self.compacted + min(STEP, self._keep):
+            return 0
+        return revision - self._keep
+
+    def _compact(self, upto: int) -> int:
+        """Drop what was superseded up to a revision; returns the last compacted one."""
+        if upto <= self.compacted:
             return self.compacted
         self._database.execute(SUPERSEDED, (self.compacted, upto))
         self._database.execute(

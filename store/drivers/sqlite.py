@@ -34,30 +34,37 @@ DELAYS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
 class SqliteStore(Engine):
     """A durable store in a directory; use `open`."""
 
-    def __init__(self, lock: FileIO, rows: log.Log, keys: Keyspace, ttls: dict[int, float], ring: int) -> None:
-        super().__init__(keys, ttls, ring=ring)
+    def __init__(
+        self, lock: FileIO, rows: log.Log, keys: Keyspace, ttls: dict[int, float], ring: int, age: float | None
+    ) -> None:
+        super().__init__(keys, ttls, ring=ring, age=age)
         self._loop = asyncio.get_running_loop()
         self._lock, self._log = lock, rows
-        self._kept_from = rows.compacted + 1
         self._jobs: queue.SimpleQueue[tuple[Draft, list[Request]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="store-writer", daemon=True)
         self._thread.start()
 
     @classmethod
     async def open(
-        cls, directory: Path, *, keep: int = KEEP, ring: int = RING, connect: log.Connect = log.connect
+        cls,
+        directory: Path,
+        *,
+        keep: int | None = KEEP,
+        age: float | None = None,
+        ring: int = RING,
+        connect: log.Connect = log.connect,
     ) -> "SqliteStore":
-        """Open or create the store in `directory`. A watch may begin up to `keep` revisions back, `ring` of them from
-        memory; `connect` opens the writer's connection. Conflict when another process has it, Unavailable when the
-        disk refuses, Corrupt when it is damaged."""
+        """Open or create the store in `directory`. A watch or a read may go up to `keep` revisions back (None: all),
+        and `age` seconds (None: any), `ring` revisions of that from memory; `connect` opens the writer's connection.
+        Conflict when another process has it, Unavailable when the disk refuses, Corrupt when it is damaged."""
         lock, rows, keys, ttls = await asyncio.to_thread(_load, directory, keep, connect)
-        return cls(lock, rows, keys, ttls, ring)
+        return cls(lock, rows, keys, ttls, ring, age)
 
     def persist(self, draft: Draft, requests: list[Request]) -> None:
         self._jobs.put((draft, requests))
 
     def kept_from(self) -> int:
-        return self._kept_from
+        return self.keys.compacted + 1
 
     async def history(self, low: str, high: str | None, first: int, last: int) -> tuple[list[WatchBatch], int]:
         try:
@@ -65,7 +72,7 @@ class SqliteStore(Engine):
         except sqlite3.Error as error:
             raise Unavailable(f"store: cannot read the log: {error}") from error
         if page is None:
-            raise compacted(first)
+            raise compacted(first, self.keys.compacted)
         return page
 
     async def close(self) -> None:
@@ -113,7 +120,7 @@ class SqliteStore(Engine):
             self._loop.call_soon_threadsafe(report, *what)
 
     def _written(self, draft: Draft, requests: list[Request], failure: StoreError | None, compacted: int) -> None:
-        self._kept_from = compacted + 1
+        self.keys.compacted = compacted
         self.groups.settle(draft, requests, failure)
 
     def _found(self, draft: Draft, keys: Keyspace, ttls: dict[int, float], compacted: int) -> None:
@@ -123,7 +130,7 @@ class SqliteStore(Engine):
         if (keys.revision, keys.items) != (self.keys.revision, self.keys.items) or ttls.keys() != set(self.lessor):
             self.groups.refuse(log.damaged(self._log.file, "the disk lost what it had acknowledged"))
             return
-        self._kept_from = compacted + 1
+        self.keys.compacted = compacted
         self.lessor.restart()
         self.groups.resume()
 
@@ -137,7 +144,9 @@ def _down(file: Path, error: BaseException) -> StoreError:
     )
 
 
-def _load(directory: Path, keep: int, connect: log.Connect) -> tuple[FileIO, log.Log, Keyspace, dict[int, float]]:
+def _load(
+    directory: Path, keep: int | None, connect: log.Connect
+) -> tuple[FileIO, log.Log, Keyspace, dict[int, float]]:
     file = directory / "store.db"
     try:
         with contextlib.ExitStack() as undo:

@@ -9,7 +9,7 @@ import pytest
 from hawser.sched import records
 from hawser.sched.errors import Invalid
 from hawser.sched.registry import Registry
-from hawser.store import SqliteStore, TxnResult, Unavailable
+from hawser.store import PutOp, SqliteStore, TxnResult, Unavailable
 from hawser.store.kv import Compare, Op
 from hawser.store.memory import MemoryStore
 
@@ -357,7 +357,7 @@ class FullStore(MemoryStore):
     full = False
 
     async def txn(self, compares: Sequence[Compare], then: Sequence[Op], otherwise: Sequence[Op] = ()) -> TxnResult:
-        if self.full and any(op.key.startswith(records.STATES) for op in then):
+        if self.full and any(isinstance(op, PutOp) and op.key.startswith(records.STATES) for op in then):
             raise Unavailable("the disk is full; free some space")
         return await super().txn(compares, then, otherwise)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hawser.store import MemoryStore, SqliteStore, Store
+from hawser.store import MemoryStore, SqliteStore
+from hawser.store.engine import Engine
 
-Make = Callable[[int], Awaitable[Store]]
+Make = Callable[[int], Awaitable[Engine]]
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -17,8 +18,8 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
     """Open a new store that keeps `ring` revisions in memory; closed and removed afterwards."""
     async with AsyncExitStack() as stack:
 
-        async def opened(ring: int) -> Store:
-            store: Store
+        async def opened(ring: int) -> Engine:
+            store: Engine
             if request.param == "memory":
                 store = MemoryStore(ring=ring)
             else:
@@ -31,5 +32,5 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
 
 
 @pytest.fixture
-async def store(make: Make) -> Store:
+async def store(make: Make) -> Engine:
     return await make(10_000)

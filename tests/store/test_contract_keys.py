@@ -199,7 +199,7 @@ async def test_a_transaction_takes_one_branch_and_is_one_revision(store: Store) 
     assert (lost.succeeded, lost.revision) == (False, 2)
     entry = await store.get("a")
     assert entry is not None
-    assert lost.results == (RangeResult(kvs=(entry,), revision=2),)
+    assert lost.results == (RangeResult(kvs=(entry,), revision=2, count=1),)
     assert (await store.txn([unchanged(entry)], [PutOp("a", b"3")])).succeeded
     assert not (await store.txn([unchanged(entry)], [PutOp("a", b"4")])).succeeded
 

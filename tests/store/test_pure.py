@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from hawser.store import Invalid, NotFound, PutOp
+from hawser.store import Invalid, NotFound, PutOp, TxnOp
 from hawser.store.draft import Draft
 from hawser.store.keys import CHUNK, SortedKeys
 from hawser.store.keyspace import Keyspace, bounds, upper_bound
@@ -125,7 +125,7 @@ def test_a_dropped_draft_leaves_no_trace() -> None:
     keys = Keyspace()
     draft = Draft(keys)
     draft.grant(1, 5.0)
-    draft.txn([], [PutOp("a", b"1", lease=1), PutOp("b", b"2")], [])
+    draft.txn(TxnOp(then=[PutOp("a", b"1", lease=1), PutOp("b", b"2")]))
     assert (keys.revision, keys.items, keys.leases) == (1, {}, {})
     assert list(keys.order.between("", None)) == []
 
@@ -135,7 +135,7 @@ def test_an_invalid_request_leaves_its_draft_as_it_was() -> None:
     draft.put(PutOp("a", b"1"))
     for ops in ([PutOp("b", b""), PutOp("c", b"", lease=9)], [PutOp("b", b""), PutOp("b", b"")]):
         with pytest.raises((Invalid, NotFound)):
-            draft.txn([], ops, [])
+            draft.txn(TxnOp(then=ops))
     draft.merge()
     assert list(draft.base.items) == ["a"]
     assert draft.base.revision == 2
