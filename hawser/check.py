@@ -41,7 +41,7 @@ def _libc() -> ctypes.CDLL:
 
 
 def _unshare(flags: int) -> str | None:
-    return None if _libc().unshare(flags) == 0 else isolation_error(ctypes.get_errno())
+    return None if _libc().unshare(flags) == 0 else _isolation_error(ctypes.get_errno())
 
 
 def root() -> str | None:
@@ -56,7 +56,7 @@ def namespaces() -> str | None:
 
 
 def overlayfs() -> str | None:
-    if reason := _isolate():
+    if reason := isolate():
         return reason
     with tempfile.TemporaryDirectory() as base:
         for name in ("tmp", "lower", "upper", "work", "target"):
@@ -79,7 +79,7 @@ def overlayfs() -> str | None:
 
 
 def links() -> str | None:
-    if reason := _isolate():
+    if reason := isolate():
         return reason
     from pyroute2 import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
@@ -94,7 +94,7 @@ def links() -> str | None:
 
 
 def nftables() -> str | None:
-    if reason := _isolate():
+    if reason := isolate():
         return reason
     try:
         lib = ctypes.CDLL("libnftables.so.1")
@@ -151,15 +151,16 @@ def ipv6() -> str | None:
     return None if Path("/proc/net/if_inet6").exists() else "IPv6 is off in this kernel; networks have IPv4 only"
 
 
-def _isolate() -> str | None:
+def isolate() -> str | None:
+    """Move this process into a network and a mount namespace of its own; None, or why that is refused."""
     if reason := _unshare(ISOLATED):
         return f"private namespaces: {reason}"
     if _libc().mount(b"none", b"/", None, 0x4000 | 0x40000, None):
-        return f"private mounts: {isolation_error(ctypes.get_errno())}"
+        return f"private mounts: {_isolation_error(ctypes.get_errno())}"
     return None
 
 
-def isolation_error(number: int) -> str:
+def _isolation_error(number: int) -> str:
     """Why a process could not get namespaces of its own, and what to do."""
     if number == errno.EINVAL:
         return "the root directory is no mount point (a plain chroot); bind-mount it onto itself before chroot"

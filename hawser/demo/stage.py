@@ -5,7 +5,6 @@ an uplink. The node process inherits all this and keeps its files in a temporary
 touched. Control groups are the machine's, below the node's own mark.
 """
 
-import ctypes
 import os
 import shutil
 import signal
@@ -19,13 +18,11 @@ from pathlib import Path
 from hawser.netd.drivers import netlink, netns
 from hawser.netd.drivers.netlink import Netlink
 
-from ..check import isolation_error
+from ..check import isolate
 from ..client import Client
 from ..faults import Fault
 from . import probes
 
-CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
-MS_REC, MS_PRIVATE = 16384, 1 << 18
 UPLINK, OUTSIDE = "198.51.100.1", "198.51.100.2"
 MTU = 1450
 
@@ -98,10 +95,9 @@ class Stage:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _build(self) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.unshare(CLONE_NEWNS | CLONE_NEWNET) or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None):
+        if reason := isolate():
             shutil.rmtree(self.directory)
-            raise Fault(f"private namespaces: {isolation_error(ctypes.get_errno())}", "unavailable")
+            raise Fault(reason, "unavailable")
         netns.lo_up()
         netns.create(self.outside, netns.lo_up)
         target = os.open(self.outside, os.O_RDONLY | os.O_CLOEXEC)
