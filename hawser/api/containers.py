@@ -88,11 +88,15 @@ async def logs(request: web.Request) -> web.StreamResponse:
 @routes.post(ONE + "/interfaces")
 async def attach(request: web.Request) -> web.Response:
     wanted = await body(request, Interface)
-    addresses = await node_of(request).verbs.attach(request.match_info["container"], wanted)
+    node = node_of(request)
+    addresses = await node.verbs.attach(request.match_info["container"], wanted)
+    node.names.refresh()
     return web.json_response({"addresses": [str(address) for address in addresses]})
 
 
 @routes.delete(ONE + "/interfaces/{ifname}")
 async def detach(request: web.Request) -> web.Response:
-    await node_of(request).verbs.detach(request.match_info["container"], request.match_info["ifname"])
+    node = node_of(request)
+    await node.verbs.detach(request.match_info["container"], request.match_info["ifname"])
+    node.names.refresh()
     return web.json_response({})

@@ -150,6 +150,9 @@ def test_names_lead_only_where_the_network_leads(clean: NodeProcess) -> None:
     assert probes.resolve(sandboxes["one"], one["gateways"][0], name) == (0, 0)
     clean.hawser("net", "attach", "one", "back")
     assert probes.resolve(sandboxes["one"], two["gateways"][0], name) == (0, 1)
+    assert probes.resolve(sandboxes["two"], two["gateways"][0], "one.default.mesh.internal") == (0, 1)
+    clean.hawser("net", "detach", "one", "eth1")
+    assert probes.resolve(sandboxes["two"], two["gateways"][0], "one.default.mesh.internal") == (0, 0)
 
 
 def test_a_published_port_answers_and_cannot_be_published_twice(clean: NodeProcess) -> None:
