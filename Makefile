@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: setup demo test unit check bench clean test-vm lock help
+.PHONY: setup demo test unit check bench clean test-vm lock proto help
 
 PYTHON ?= /usr/bin/python3
 BIN := .venv/bin
@@ -51,6 +51,9 @@ lock: $(BIN)/python ## rewrite requirements.lock from pyproject.toml: versions a
 	@$(BIN)/python -m pip install -q uv
 	@$(BIN)/uv pip compile -q --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
 	  --generate-hashes --universal --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
+
+proto: setup ## rewrite the messages of etcd's protocol from store/etcd/etcd.proto
+	@$(BIN)/python -m grpc_tools.protoc -I store/etcd --python_out=store/etcd --pyi_out=store/etcd store/etcd/etcd.proto
 
 setup: $(APT) .venv/.stamp
 

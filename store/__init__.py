@@ -1,18 +1,26 @@
-"""The key-value store: one contract (`kv`), a reference in memory, SQLite on disk; and the reconcile core."""
+"""The key-value store: one contract (`kv`), embedded engines (`embedded`); and the reconcile core."""
 
-from .drivers.sqlite import SqliteStore
 from .errors import (
     Compacted,
     Conflict,
     Corrupt,
+    Denied,
     DuplicateKey,
+    EmptyKey,
     Future,
     Invalid,
+    LeaseExists,
+    LeaseGiven,
+    LeaseNotFound,
     NoKey,
+    NoSpace,
     NotFound,
     StoreError,
+    TooLarge,
     TooManyOps,
+    TtlTooLarge,
     Unavailable,
+    ValueGiven,
 )
 from .kv import (
     Compare,
@@ -34,11 +42,13 @@ from .kv import (
     Target,
     TxnOp,
     TxnResult,
+    Watch,
     WatchBatch,
     absent,
     unchanged,
 )
-from .memory import MemoryStore
+from .open import MemoryStore, SqliteStore
+from .text import TextStore
 
 __all__ = [
     "Compacted",
@@ -47,16 +57,22 @@ __all__ = [
     "Corrupt",
     "DeleteOp",
     "DeleteResult",
+    "Denied",
     "DuplicateKey",
+    "EmptyKey",
     "Event",
     "EventKind",
     "Future",
     "Invalid",
     "KeyValue",
     "Lease",
+    "LeaseExists",
+    "LeaseGiven",
+    "LeaseNotFound",
     "LeaseStatus",
     "MemoryStore",
     "NoKey",
+    "NoSpace",
     "NotFound",
     "Op",
     "PutOp",
@@ -69,11 +85,17 @@ __all__ = [
     "Store",
     "StoreError",
     "Target",
+    "TextStore",
+    "TooLarge",
     "TooManyOps",
+    "TtlTooLarge",
     "TxnOp",
     "TxnResult",
     "Unavailable",
+    "ValueGiven",
+    "Watch",
     "WatchBatch",
     "absent",
+    "memory",
     "unchanged",
 ]

@@ -13,6 +13,26 @@ class Invalid(StoreError):
     kind = "usage"
 
 
+class EmptyKey(Invalid):
+    """No key is given (etcd: `key is not provided`)."""
+
+
+class ValueGiven(Invalid):
+    """A put that keeps the value has one (etcd: `value is provided`)."""
+
+
+class LeaseGiven(Invalid):
+    """A put that keeps the lease has one (etcd: `lease is provided`)."""
+
+
+class TooLarge(Invalid):
+    """The request is too large (etcd: `request is too large`)."""
+
+
+class TtlTooLarge(Invalid):
+    """A lease's time to live is above 9,000,000,000 s (etcd: `too large lease TTL`)."""
+
+
 class Future(Invalid):
     """The revision asked for is yet to come (etcd: OutOfRange, `required revision is a future revision`)."""
 
@@ -30,15 +50,23 @@ class NoKey(Invalid):
 
 
 class NotFound(StoreError):
-    """No such lease."""
+    """No such thing."""
 
     kind = "not-found"
+
+
+class LeaseNotFound(NotFound):
+    """No such lease, or it has ended (etcd: `requested lease not found`)."""
 
 
 class Conflict(StoreError):
     """Somebody else holds what was asked for."""
 
     kind = "conflict"
+
+
+class LeaseExists(Conflict):
+    """The id chosen for a lease is taken (etcd: `lease already exists`)."""
 
 
 class Compacted(StoreError):
@@ -56,6 +84,16 @@ class Unavailable(StoreError):
     """Not now: disk full or failing, store closed. Nothing was kept, unless it says that the outcome is unknown."""
 
     kind = "unavailable"
+
+
+class NoSpace(Unavailable):
+    """The store is as large as it may become: only reads, deletes and compaction (etcd: `database space exceeded`)."""
+
+
+class Denied(StoreError):
+    """Who asks may not (etcd: `permission denied`, and whatever is wrong with a name, a password or a token)."""
+
+    kind = "denied"
 
 
 class Corrupt(StoreError):

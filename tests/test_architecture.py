@@ -26,14 +26,15 @@ socket sqlite3 subprocess tempfile threading time
 EFFECTS = frozenset(WORLD.split())
 # modules that wait or touch the world, and why they are neither in drivers/ nor the agent
 IMPURE = {
-    "store.ageing": "compacts on the loop's clock",
-    "store.engine": "answers from what is durable",
-    "store.groups": "answers requests when they are durable",
-    "store.lessor": "leases on the loop's clock",
-    "store.feed": "wakes watchers",
-    "store.past": "waits for pages of the log",
+    "store.embedded.ageing": "compacts on the loop's clock",
+    "store.embedded.engine": "answers from what is durable",
+    "store.embedded.groups": "answers requests when they are durable",
+    "store.embedded.lessor": "leases on the loop's clock",
+    "store.embedded.feed": "wakes watchers",
+    "store.embedded.past": "waits for pages of the log",
     "store.loop": "the loop every agent runs",
-    "store.memory": "an engine",
+    "store.open": "opens engines",
+    "store.embedded.memory": "an engine",
     "mesh.follower": "a task of the agent: follows the catalog's watch",
     "mesh.keeper": "a task of the agent: keeps one announcement",
     "mesh.keepers": "tasks of the agent: the announcements of this machine",

@@ -33,7 +33,7 @@ async def healthy(mesh: Mesh, wanted: bool = True) -> None:
 
 
 async def leases(store: MemoryStore) -> int:
-    return len(store.lessor)
+    return len(await store.leases())
 
 
 async def test_an_announcement_is_unhealthy_until_its_first_check_passes() -> None:

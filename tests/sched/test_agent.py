@@ -9,9 +9,8 @@ import pytest
 from hawser.sched import records
 from hawser.sched.errors import Invalid
 from hawser.sched.registry import Registry
-from hawser.store import PutOp, SqliteStore, TxnResult, Unavailable
+from hawser.store import MemoryStore, PutOp, SqliteStore, TxnResult, Unavailable
 from hawser.store.kv import Compare, Op
-from hawser.store.memory import MemoryStore
 
 from .fakes import World
 from .site import MACHINE, Site, unit

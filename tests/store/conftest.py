@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hawser.store import MemoryStore, SqliteStore
-from hawser.store.engine import Engine
+from hawser.store import MemoryStore, SqliteStore, Store
 
-Make = Callable[[int], Awaitable[Engine]]
+Make = Callable[[int], Awaitable[Store]]
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -18,8 +17,8 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
     """Open a new store that keeps `ring` revisions in memory; closed and removed afterwards."""
     async with AsyncExitStack() as stack:
 
-        async def opened(ring: int) -> Engine:
-            store: Engine
+        async def opened(ring: int) -> Store:
+            store: Store
             if request.param == "memory":
                 store = MemoryStore(ring=ring)
             else:
@@ -32,5 +31,5 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
 
 
 @pytest.fixture
-async def store(make: Make) -> Engine:
+async def store(make: Make) -> Store:
     return await make(10_000)

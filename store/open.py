@@ -1,0 +1,36 @@
+"""Where a store comes from: memory, a directory of this machine."""
+
+from pathlib import Path
+
+from .embedded.drivers import log
+from .embedded.drivers.sqlite import KEEP, SqliteEngine
+from .embedded.engine import RING
+from .embedded.memory import MemoryEngine
+from .text import TextStore
+
+
+class MemoryStore(TextStore):
+    """A store that ends with the process, and keeps the last `ring` revisions for watches. Make it inside a running
+    event loop."""
+
+    def __init__(self, *, ring: int = RING, age: float | None = None) -> None:
+        super().__init__(MemoryEngine(ring=ring, age=age))
+
+
+class SqliteStore(TextStore):
+    """A durable store in a directory; use `open`."""
+
+    raw: SqliteEngine
+
+    @classmethod
+    async def open(
+        cls,
+        directory: Path,
+        *,
+        keep: int | None = KEEP,
+        age: float | None = None,
+        ring: int = RING,
+        connect: log.Connect = log.connect,
+    ) -> "SqliteStore":
+        """Open or create it, as `SqliteEngine.open`."""
+        return cls(await SqliteEngine.open(directory, keep=keep, age=age, ring=ring, connect=connect))

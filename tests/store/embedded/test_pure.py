@@ -1,0 +1,141 @@
+"""The parts without a clock or a disk: sorted keys, bounds, leases, drafts."""
+
+from itertools import pairwise
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+
+from hawser.store import Invalid, NotFound, PutOp, TxnOp
+from hawser.store.embedded.draft import Draft
+from hawser.store.embedded.keys import CHUNK, SortedKeys
+from hawser.store.embedded.keyspace import Keyspace, bounds, upper_bound
+from hawser.store.embedded.leases import RETRY, Leases
+
+TEXT = st.text(max_size=4)
+
+
+@given(prefix=TEXT, key=TEXT)
+def test_the_upper_bound_of_a_prefix_ends_exactly_what_begins_with_it(prefix: str, key: str) -> None:
+    high = upper_bound(prefix)
+    inside = key >= prefix and (high is None or key < high)
+    assert inside == key.startswith(prefix)
+
+
+@given(prefix=TEXT)
+def test_an_upper_bound_is_itself_a_possible_key(prefix: str) -> None:
+    high = upper_bound(prefix)
+    assert high is None or high.encode().decode() == high
+
+
+@given(left=TEXT, right=TEXT)
+def test_strings_are_ordered_as_their_bytes(left: str, right: str) -> None:
+    assert (left < right) == (left.encode() < right.encode())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("a",), ("a", "a\0")),
+        (("a", "c"), ("a", "c")),
+        (("a", None, True), ("a", "b")),
+        (("", None, True), ("", None)),
+        (("\ud7ff", None, True), ("\ud7ff", "\ue000")),
+        (("a\U0010ffff", None, True), ("a\U0010ffff", "b")),
+        (("\U0010ffff", None, True), ("\U0010ffff", None)),
+    ],
+)
+def test_bounds(arguments: tuple[str, ...], expected: tuple[str, str | None]) -> None:
+    assert bounds(*arguments) == expected  # type: ignore[arg-type]
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 40), st.booleans())), TEXT, TEXT)
+def test_sorted_keys_are_a_sorted_set(operations: list[tuple[int, bool]], low: str, high: str) -> None:
+    keys, model = SortedKeys(), set[str]()
+    for number, add in operations:
+        key = chr(48 + number)
+        if add and key not in model:
+            keys.add(key)
+            model.add(key)
+        elif not add and key in model:
+            keys.remove(key)
+            model.remove(key)
+    assert list(keys.between("", None)) == sorted(model)
+    assert list(keys.between(low, high)) == sorted(key for key in model if low <= key < high)
+
+
+def test_sorted_keys_split_and_shrink_at_any_size() -> None:
+    numbers = [(number * 7919) % 10_007 for number in range(10_007)]
+    keys = SortedKeys(f"{number:05}" for number in numbers[: 2 * CHUNK])
+    for number in numbers[2 * CHUNK :]:
+        keys.add(f"{number:05}")
+    assert list(keys.between("", None)) == [f"{number:05}" for number in range(10_007)]
+    assert list(keys.between("03000", "07000")) == [f"{number:05}" for number in range(3000, 7000)]
+    for number in numbers[:-1]:
+        keys.remove(f"{number:05}")
+    assert list(keys.between("", None)) == [f"{numbers[-1]:05}"]
+
+
+def test_a_lease_is_due_at_its_time_and_again_until_it_ends() -> None:
+    leases = Leases({7: 10.0}, now=100.0)
+    assert (leases.deadline(), leases.due(109.9)) == (110.0, [])
+    assert leases.due(110.0) == [7]
+    assert (leases.deadline(), leases.due(110.0)) == (110.0 + RETRY, [])
+    assert leases.due(110.0 + RETRY) == [7]
+    leases.end(7)
+    assert leases.due(200.0) == []
+    assert leases.deadline() is None
+
+
+def test_a_renewed_lease_is_due_later() -> None:
+    leases = Leases({}, now=0.0)
+    leases.begin(1, 10.0, now=0.0)
+    assert leases.renew(1, now=9.0) == 10.0
+    assert leases.due(10.0) == []
+    assert leases.deadline() == 19.0
+    assert leases.due(19.0) == [1]
+
+
+def test_a_lease_past_its_time_cannot_be_renewed_while_its_end_is_on_the_way() -> None:
+    leases = Leases({1: 10.0}, now=0.0)
+    with pytest.raises(NotFound):
+        leases.renew(1, now=10.0)
+    with pytest.raises(NotFound):
+        leases.renew(2, now=0.0)
+    assert leases.due(10.0) == [1]
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 20)), max_size=20))
+def test_every_lease_is_due_exactly_when_its_last_renewal_says(renewals: list[tuple[int, int]]) -> None:
+    leases = Leases(dict.fromkeys(range(1, 6), 30.0), now=0.0)
+    until, now = dict.fromkeys(range(1, 6), 30.0), 0.0
+    for lease, step in sorted(renewals, key=lambda renewal: renewal[1]):
+        now = max(now, float(step))
+        leases.renew(lease, now)
+        until[lease] = now + 30.0
+    for earlier, later in pairwise([0.0, *sorted(set(until.values()))]):
+        due = leases.due(later)
+        for lease in due:
+            leases.end(lease)
+        assert due == sorted(lease for lease, end in until.items() if earlier < end <= later)
+
+
+def test_a_dropped_draft_leaves_no_trace() -> None:
+    keys = Keyspace()
+    draft = Draft(keys)
+    draft.grant(1, 5.0)
+    draft.txn(TxnOp(then=[PutOp("a", b"1", lease=1), PutOp("b", b"2")]))
+    assert (keys.revision, keys.items, keys.leases) == (1, {}, {})
+    assert list(keys.order.between("", None)) == []
+
+
+def test_an_invalid_request_leaves_its_draft_as_it_was() -> None:
+    draft = Draft(Keyspace())
+    draft.put(PutOp("a", b"1"))
+    for ops in ([PutOp("b", b""), PutOp("c", b"", lease=9)], [PutOp("b", b""), PutOp("b", b"")]):
+        with pytest.raises((Invalid, NotFound)):
+            draft.txn(TxnOp(then=ops))
+    draft.merge()
+    assert list(draft.base.items) == ["a"]
+    assert draft.base.revision == 2
