@@ -13,6 +13,8 @@ class MemoryStore(TextStore):
     """A store that ends with the process, and keeps the last `ring` revisions for watches. Make it inside a running
     event loop."""
 
+    raw: MemoryEngine
+
     def __init__(self, *, ring: int = RING, age: float | None = None) -> None:
         super().__init__(MemoryEngine(ring=ring, age=age))
 

@@ -3,10 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+from typing_extensions import TypeVar
+
 from hawser.store import EventKind, WatchBatch
 
+K = TypeVar("K", str, bytes, default=str)
 
-async def take(batches: AsyncIterator[WatchBatch], count: int) -> list[WatchBatch]:
+
+async def take(batches: AsyncIterator[WatchBatch[K]], count: int) -> list[WatchBatch[K]]:
     """The next `count` batches, within 5 s."""
     async with asyncio.timeout(5):
         return [await anext(batches) for _ in range(count)]

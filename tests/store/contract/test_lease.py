@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 
 import pytest
 
-from hawser.store import Invalid, NotFound, PutOp, Store
+from hawser.store import NotFound, PutOp, Store
 from tests.wait import auntil
 
 from ..watching import take, told
@@ -30,19 +30,19 @@ async def test_a_lease_lasts_its_time(store: Store) -> None:
     await store.put("a", b"", lease=lease.id)
     async with store.watch("a") as batches:
         await take(batches, 1)
-    assert 0.2 <= loop.time() - granted < 1.2
+    assert lease.ttl <= loop.time() - granted < lease.ttl + 1
 
 
 async def test_keeping_alive_begins_the_time_anew(store: Store) -> None:
     loop = asyncio.get_running_loop()
     lease = await store.lease_grant(0.15)
     await store.put("a", b"", lease=lease.id)
-    end = loop.time() + 0.4
+    end = loop.time() + 2.5 * lease.ttl
     renewed = loop.time()
 
     async def past_the_first_ttl() -> None:
         nonlocal renewed
-        assert (await store.lease_keepalive(lease.id)).ttl == 0.15
+        assert (await store.lease_keepalive(lease.id)).ttl == lease.ttl
         renewed = loop.time()
 
     while loop.time() < end:
@@ -51,7 +51,7 @@ async def test_keeping_alive_begins_the_time_anew(store: Store) -> None:
     assert await store.get("a") is not None
     async with store.watch("a") as batches:
         await take(batches, 1)
-    assert loop.time() - renewed >= 0.15
+    assert loop.time() - renewed >= lease.ttl
 
 
 async def test_revoking_deletes_at_once_and_only_once(store: Store) -> None:
@@ -102,12 +102,6 @@ async def test_ids_are_never_used_again(store: Store) -> None:
     for lease in leases:
         await store.lease_revoke(lease)
     assert leases.isdisjoint({(await store.lease_grant(60)).id for _ in range(50)})
-
-
-@pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf"), 1e10])
-async def test_a_time_that_makes_no_sense_is_refused(store: Store, ttl: float) -> None:
-    with pytest.raises(Invalid, match="ttl"):
-        await store.lease_grant(ttl)
 
 
 async def _refused(call: Awaitable[int]) -> bool:

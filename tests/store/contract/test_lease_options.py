@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from hawser.store import Conflict, Invalid, LeaseStatus, NotFound, Store, Unavailable
+from hawser.store import Conflict, LeaseStatus, NotFound, Store, Unavailable
 
 
 async def test_a_chosen_id_is_the_leases(store: Store) -> None:
@@ -22,16 +22,6 @@ async def test_of_two_who_choose_the_same_at_once_one_has_it(store: Store) -> No
     outcomes = await asyncio.gather(*(store.lease_grant(60, id=2**62) for _ in range(3)), return_exceptions=True)
     assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 2
     assert await store.leases() == (2**62,)
-
-
-@pytest.mark.parametrize(("asked", "granted"), [(0, 2), (-1, 2), (1, 2), (2, 2), (3, 3)])
-async def test_a_minimum_raises_whatever_is_below(store: Store, asked: float, granted: float) -> None:
-    assert (await store.lease_grant(asked, minimum=2)).ttl == granted
-
-
-async def test_a_minimum_does_not_allow_too_much(store: Store) -> None:
-    with pytest.raises(Invalid, match="ttl"):
-        await store.lease_grant(9_000_000_001, minimum=2)
 
 
 async def test_a_lease_says_how_long_it_has_and_what_it_holds(store: Store) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from hawser.store import DeleteOp, EventKind, PutOp, Store, WatchBatch
+from hawser.store import Compacted, DeleteOp, EventKind, PutOp, Store, WatchBatch
 
 from ..conftest import Make
 from ..watching import take, told
@@ -35,12 +35,13 @@ async def test_a_watch_skips_kinds(make: Make, ring: int, past: bool, skips: lis
     store = await make(ring if past else 100)
     if past:
         await change(store)
-        if store.kept_from() > 2:
-            return  # only a log has more than the ring
-    async with store.watch("", prefix=True, from_revision=2, skips=skips) as batches:
-        if not past:
-            await change(store)
-        assert told(await take(batches, len(seen))) == seen
+    try:
+        async with store.watch("", prefix=True, from_revision=2, skips=skips) as batches:
+            if not past:
+                await change(store)
+            assert told(await take(batches, len(seen))) == seen
+    except Compacted:
+        assert past, "only a log has more than the ring"
 
 
 async def test_a_watch_that_skips_everything_sees_nothing_and_still_comes_along(store: Store) -> None:
@@ -54,19 +55,6 @@ async def test_a_watch_of_an_interval(store: Store) -> None:
         await change(store)
         assert told(await take(from_b, 3)) == ["+b=2", "-b +c=3", "+end="]
         assert told(await take(only_a, 2)) == ["+a=1", "-a"]
-
-
-async def test_progress_is_told_when_all_was_handed_out(store: Store) -> None:
-    async with store.watch("a") as watcher:
-        assert [watcher.progress] == [1]
-        await store.put("other", b"")
-        assert [watcher.progress] == [2]
-        await store.put("a", b"")
-        assert [watcher.progress] == [None]
-        assert (await watcher.wait(5)).revision == 3
-        assert [watcher.progress] == [3]
-        quiet = await watcher.wait(0.01)
-        assert (quiet.revision, quiet.events) == (3, ())
 
 
 async def test_what_was_told_as_progress_is_where_to_go_on(store: Store) -> None:

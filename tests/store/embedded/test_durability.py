@@ -19,7 +19,7 @@ from tests.wait import auntil
 
 from ..watching import take, told
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def victim(directory: Path, *arguments: object) -> "subprocess.Popen[str]":
@@ -206,15 +206,15 @@ async def test_a_group_that_fails_leaves_the_log_as_it_was(rundir: Path) -> None
     good, bad = Draft(keys), Draft(keys)
     good.grant(7, 1.0)
     rows.append(good)
-    bad.put(PutOp("a", b""))
+    bad.put(PutOp(b"a", b""))
     bad.grant(7, 1.0)
     with pytest.raises(StoreError, match="nothing of this was kept"):
         rows.append(bad)
     last = Draft(keys)
-    last.put(PutOp("b", b""))
+    last.put(PutOp(b"b", b""))
     rows.append(last)
     keys, leases = rows.read()
-    assert (list(keys.items), keys.revision, leases) == (["b"], 2, {7: 1.0})
+    assert (list(keys.items), keys.revision, leases) == ([b"b"], 2, {7: 1.0})
     rows.close()
 
 

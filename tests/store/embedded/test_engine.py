@@ -10,6 +10,7 @@ from hawser.store.embedded.draft import Draft
 from hawser.store.embedded.engine import Engine
 from hawser.store.embedded.groups import Request
 from hawser.store.embedded.keyspace import Keyspace
+from hawser.store.text import batch_to_text
 from tests.wait import auntil
 
 from ..watching import take, told
@@ -36,12 +37,12 @@ class Held(Engine):
 async def test_one_group_flies_and_the_next_gathers_meanwhile() -> None:
     store = Held()
     async with asyncio.TaskGroup() as tasks:
-        first = tasks.create_task(store.put("a", b"1"))
+        first = tasks.create_task(store.put(b"a", b"1"))
         await auntil(lambda: store.flying)
-        later = [tasks.create_task(store.put("a", b"%d" % number)) for number in range(2, 7)]
+        later = [tasks.create_task(store.put(b"a", b"%d" % number)) for number in range(2, 7)]
         await asyncio.sleep(0)
         assert len(store.flying) == 1
-        assert await store.get("a") is None, "nobody sees what is not durable"
+        assert await store.get(b"a") is None, "nobody sees what is not durable"
         assert not first.done(), "nobody is told so either"
         assert await store.land() == 1
         assert await first == 2
@@ -51,16 +52,17 @@ async def test_one_group_flies_and_the_next_gathers_meanwhile() -> None:
 
 async def test_a_group_that_fails_takes_nothing_else_with_it() -> None:
     store = Held()
-    async with store.watch("", prefix=True) as batches, asyncio.TaskGroup() as tasks:
-        lost = tasks.create_task(_outcome(store.put("a", b"lost")))
+    async with store.watch(b"", prefix=True) as batches, asyncio.TaskGroup() as tasks:
+        lost = tasks.create_task(_outcome(store.put(b"a", b"lost")))
         await auntil(lambda: store.flying)
-        kept = tasks.create_task(store.txn([], [PutOp("a", b"kept"), PutOp("b", b"")]))
+        kept = tasks.create_task(store.txn([], [PutOp(b"a", b"kept"), PutOp(b"b", b"")]))
         await store.land(Unavailable("the disk is full"))
         await store.land()
         assert await lost == "the disk is full"
         assert (await kept).revision == 2, "the revision was never used"
-        assert told(await take(batches, 1)) == ["+a=kept +b="]
-    entry = await store.get("a")
+        (batch,) = [batch_to_text(each) for each in await take(batches, 1)]
+        assert told([batch]) == ["+a=kept +b="]
+    entry = await store.get(b"a")
     assert entry is not None
     assert entry.version == 1
 
@@ -69,17 +71,17 @@ async def test_a_defect_fails_its_group_and_not_the_store() -> None:
     store = Held()
 
     def defect(draft: Draft) -> None:
-        draft.put(PutOp("half", b"done"))
+        draft.put(PutOp(b"half", b"done"))
         raise ZeroDivisionError
 
     async with asyncio.TaskGroup() as tasks:
-        outcomes = [tasks.create_task(_outcome(call)) for call in (store.groups.submit(defect), store.put("a", b""))]
+        outcomes = [tasks.create_task(_outcome(call)) for call in (store.groups.submit(defect), store.put(b"a", b""))]
     assert all("nothing of this group was kept" in task.result() for task in outcomes)
     async with asyncio.TaskGroup() as tasks:
-        after = tasks.create_task(store.put("b", b""))
+        after = tasks.create_task(store.put(b"b", b""))
         await store.land()
     assert after.result() == 2
-    assert await store.get("half") is None
+    assert await store.get(b"half") is None
 
 
 async def test_a_lease_whose_end_is_under_way_is_not_kept_alive() -> None:
@@ -88,21 +90,21 @@ async def test_a_lease_whose_end_is_under_way_is_not_kept_alive() -> None:
         granting = tasks.create_task(store.lease_grant(0.02))
         await store.land()
         lease = (await granting).id
-        putting = tasks.create_task(store.put("a", b"", lease=lease))
+        putting = tasks.create_task(store.put(b"a", b"", lease=lease))
         await store.land()
         await putting
         await auntil(lambda: store.flying)
         with pytest.raises(NotFound):
             await store.lease_keepalive(lease)
-        assert await store.get("a") is not None, "its keys stay until their end is durable"
+        assert await store.get(b"a") is not None, "its keys stay until their end is durable"
         await store.land()
-    assert await store.get("a") is None
+    assert await store.get(b"a") is None
 
 
 async def test_closing_waits_for_the_group_that_flies() -> None:
     store = Held()
     async with asyncio.TaskGroup() as tasks:
-        put = tasks.create_task(store.put("a", b""))
+        put = tasks.create_task(store.put(b"a", b""))
         await auntil(lambda: store.flying)
         closing = tasks.create_task(store.close())
         await asyncio.sleep(0)

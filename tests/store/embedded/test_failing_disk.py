@@ -138,8 +138,8 @@ async def test_a_lease_in_doubt_is_granted_or_not_and_never_half(rundir: Path, d
     with pytest.raises(Unavailable, match=UNKNOWN):
         await store.lease_grant(60)
     await works(store)
-    assert len(store.lessor) == late
-    for lease in list(store.lessor):
+    assert len(await store.leases()) == late
+    for lease in await store.leases():
         await store.lease_revoke(lease)
     with pytest.raises(NotFound):
         await store.lease_revoke(1)

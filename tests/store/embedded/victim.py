@@ -1,8 +1,8 @@
 """A process with a store, for tests that kill it or keep it out.
 
-`python -m tests.store.embedded.victim DIRECTORY [WRITERS [STATEMENT COUNT]]` says `open`, or why not; with WRITERS it then
-writes pairs of keys for ever and says the number of each when, and only when, it was acknowledged. With STATEMENT it
-kills itself before the COUNTth statement that begins so, after a moment to say what it acknowledged too early.
+`python -m tests.store.embedded.victim DIRECTORY [WRITERS [STATEMENT COUNT]]` says `open`, or why not; with WRITERS it
+then writes pairs of keys for ever and says the number of each when, and only when, it was acknowledged. With STATEMENT
+it kills itself before the COUNTth statement that begins so, after a moment to say what it acknowledged too early.
 """
 
 import asyncio
