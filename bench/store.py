@@ -28,7 +28,8 @@ def rows() -> list[Row]:
     """Measured on the disk of the current directory, never on tmpfs."""
     with _directory() as directory:
         few = asyncio.run(_small(directory / "few"))
-        return [*few, *asyncio.run(_large(directory / "many"))]
+        asyncio.run(_fill(directory / "many"))
+        return [*few, *_large(directory / "many")]
 
 
 @contextmanager
@@ -101,7 +102,7 @@ async def _expiry(store: SqliteEngine) -> tuple[float, int]:
         return time.perf_counter() - began - TTL, len(batch.events)
 
 
-async def _large(directory: Path) -> list[Row]:
+async def _fill(directory: Path) -> None:
     store = await SqliteEngine.open(directory)
     numbers = list(range(KEYS))
     random.Random(7).shuffle(numbers)
@@ -115,6 +116,9 @@ async def _large(directory: Path) -> list[Row]:
         for writer in range(8):
             tasks.create_task(fill(numbers[writer::8]))
     await store.close()
+
+
+def _large(directory: Path) -> list[Row]:
     # in a process of its own, which has not grown by then
     answer = subprocess.run([sys.executable, "-m", "bench.store", str(directory)], stdout=subprocess.PIPE, check=True)
     read = json.loads(answer.stdout)

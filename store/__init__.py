@@ -96,6 +96,5 @@ __all__ = [
     "Watch",
     "WatchBatch",
     "absent",
-    "memory",
     "unchanged",
 ]

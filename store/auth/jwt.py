@@ -116,7 +116,7 @@ def _public(signer: PrivateKeyTypes) -> PublicKeyTypes:
     return signer.public_key()
 
 
-def _on_p256(key: PublicKeyTypes | None) -> TypeGuard[ec.EllipticCurvePublicKey]:
+def _on_p256(key: object) -> TypeGuard[ec.EllipticCurvePublicKey]:
     return isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
 
 
