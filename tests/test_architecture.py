@@ -33,6 +33,7 @@ IMPURE = {
     "store.embedded.feed": "wakes watchers",
     "store.embedded.past": "waits for pages of the log",
     "store.loop": "the loop every agent runs",
+    "store.migrate": "reads one store and writes another",
     "store.open": "opens engines",
     "store.embedded.memory": "an engine",
     "mesh.follower": "a task of the agent: follows the catalog's watch",

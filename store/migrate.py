@@ -1,0 +1,199 @@
+"""From one store to another, whatever they are, with nothing lost: copy, follow, verify.
+
+`copy` takes all keys as they are at one revision, with their leases, a page at a time, while the source goes on.
+`follow` repeats on the target what changed since, in order, a revision a transaction. Once the source is quiet,
+`verify` holds both against each other by count and by hash. Revisions and versions are each store's own and do not
+move. Every step may be repeated: a copy that was cut off goes on over what it left.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from math import ceil
+
+from .errors import Compacted, Conflict, LeaseExists, LeaseNotFound
+from .kv import DeleteOp, EventKind, KeyValue, Op, PutOp, Store, WatchBatch
+
+PAGE = 1000
+BATCH, BYTES = 128, 1 << 20
+SMALLEST, RENEWAL = 2, 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a phase is: `done` of `total` keys (copy, verify) or revisions (follow)."""
+
+    phase: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digest:
+    """What a store holds: how many keys, and a SHA-256 over every key, its value and whether a lease holds it."""
+
+    count: int
+    sha256: str
+
+
+Report = Callable[[Progress], None]
+
+
+class Migration:
+    """Everything in `source` to `target`."""
+
+    def __init__(self, source: Store[bytes], target: Store[bytes], report: Report = lambda progress: None) -> None:
+        self._source, self._target, self._report = source, target, report
+        self._leases = set[int]()
+        self._renewed = 0.0
+        self._revision = 0
+
+    async def copy(self, *, overwrite: bool = False) -> int:
+        """All keys as of one revision; returns it. Conflict when the target holds keys that the source does not, unless
+        those may go."""
+        await self._clear_target(overwrite)
+        while True:
+            try:
+                return await self._copy()
+            except Compacted:  # the source moved on faster than this: what is there already is only put again
+                continue
+
+    async def follow(self, upto: int | None = None) -> int:
+        """What changed since, up to a revision (None: the source's now); returns it. Compacted: copy again."""
+        last = (await self._source.range(b"\0", limit=1)).revision if upto is None else upto
+        first = self._revision
+        if last > first:
+            async with self._source.watch(b"", prefix=True, from_revision=first + 1) as watch:
+                while self._revision < last:
+                    # nothing for a while: what is left up to `last` made no events
+                    batch = await watch.wait(1.0)
+                    await self._repeat(batch)
+                    self._revision = min(batch.revision, last) if not batch.events else batch.revision
+                    self._report(Progress(phase="follow", done=self._revision - first, total=last - first))
+        await self._end_leases()
+        return self._revision
+
+    async def verify(self) -> Digest:
+        """Both hold the same now. Conflict when not; the source must be quiet."""
+        ours, theirs = await digest(self._source, self._report), await digest(self._target)
+        if ours != theirs:
+            raise Conflict(
+                f"the stores differ: {ours.count} keys, hash {ours.sha256[:12]}, against {theirs.count}, "
+                f"{theirs.sha256[:12]}; nothing was switched; stop what writes to them and try again"
+            )
+        return ours
+
+    async def _clear_target(self, overwrite: bool) -> None:
+        """Whatever the target has must be in the source too, as a copy cut off leaves it, or goes."""
+        async for page in pages(self._target, 0):
+            for entry in page:
+                if await self._source.get(entry.key) is not None:
+                    continue
+                if not overwrite:
+                    key = entry.key.decode(errors="backslashreplace")
+                    raise Conflict(f"the target is not empty: it has {key}, which the source has not; empty it first")
+                await self._target.delete(entry.key)
+
+    async def _copy(self) -> int:
+        at = await self._source.range(b"\0", end=b"\0", limit=1)
+        done = 0
+        async for page in pages(self._source, at.revision):
+            ops: list[Op[bytes]] = [await self._put(entry) for entry in page]
+            await self._apply(ops)
+            done += len(page)
+            self._report(Progress(phase="copy", done=done, total=at.count))
+        self._revision = at.revision
+        return at.revision
+
+    async def _repeat(self, batch: WatchBatch[bytes]) -> None:
+        ops = list[Op[bytes]]()
+        for event in batch.events:
+            deleted = event.kind is EventKind.DELETE
+            ops.append(DeleteOp(event.kv.key) if deleted else await self._put(event.kv))
+        await self._apply(ops)
+
+    async def _put(self, entry: KeyValue[bytes]) -> PutOp[bytes]:
+        """A key's put, its lease granted first."""
+        return PutOp(entry.key, entry.value, await self._lease(entry.lease) if entry.lease else 0)
+
+    async def _lease(self, lease: int) -> int:
+        """The target's lease of the same id; 0 when the source's has ended: its delete is yet to be followed."""
+        if lease not in self._leases:
+            try:
+                status = await self._source.lease_time_to_live(lease)
+            except LeaseNotFound:
+                return 0
+            with suppress(LeaseExists):  # a copy that was cut off
+                await self._target.lease_grant(max(ceil(status.granted), SMALLEST), id=lease)
+            self._leases.add(lease)
+        return lease
+
+    async def _renew(self) -> None:
+        """Their owners renew the source's; until they renew the target's this does."""
+        now = asyncio.get_running_loop().time()
+        if now < self._renewed + RENEWAL:
+            return
+        self._renewed = now
+        for lease in tuple(self._leases):
+            try:
+                await self._target.lease_keepalive(lease)
+            except LeaseNotFound:
+                self._leases.discard(lease)
+
+    async def _end_leases(self) -> None:
+        """Leases without keys come too, those that ended meanwhile go."""
+        living = set(await self._source.leases())
+        for lease in living:
+            await self._lease(lease)
+        for lease in self._leases - living:
+            with suppress(LeaseNotFound):
+                await self._target.lease_revoke(lease)
+            self._leases.discard(lease)
+
+    async def _apply(self, ops: Sequence[Op[bytes]]) -> None:
+        await self._renew()
+        for part in _parts(ops):
+            await self._target.txn([], part)
+
+
+async def digest(store: Store[bytes], report: Report = lambda progress: None) -> Digest:
+    """What a store holds now, read at one revision."""
+    at = await store.range(b"\0", end=b"\0", limit=1)
+    count, whole = 0, hashlib.sha256()
+    async for page in pages(store, at.revision):
+        for entry in page:
+            for part in (entry.key, entry.value):
+                whole.update(len(part).to_bytes(8) + part)
+            whole.update(b"\1" if entry.lease else b"\0")
+        count += len(page)
+        report(Progress(phase="verify", done=count, total=at.count))
+    return Digest(count=count, sha256=whole.hexdigest())
+
+
+async def pages(store: Store[bytes], revision: int) -> AsyncIterator[tuple[KeyValue[bytes], ...]]:
+    """All keys at a revision (0: each page as it is by then), in order."""
+    start = b"\0"
+    while True:
+        found = await store.range(start, end=b"\0", limit=PAGE, revision=revision)
+        if found.kvs:
+            yield found.kvs
+        if not found.more:
+            return
+        start = found.kvs[-1].key + b"\0"
+
+
+def _parts(ops: Sequence[Op[bytes]]) -> list[list[Op[bytes]]]:
+    """As many operations a transaction as etcd takes, in number and in bytes."""
+    parts, size, keys = list[list[Op[bytes]]](), 0, set[bytes]()
+    for op in ops:
+        assert isinstance(op, PutOp | DeleteOp)
+        cost = len(op.key) + (len(op.value) if isinstance(op, PutOp) else 0)
+        if not parts or len(parts[-1]) == BATCH or size + cost > BYTES or op.key in keys:
+            parts.append([])
+            size, keys = 0, set()
+        parts[-1].append(op)
+        keys.add(op.key)
+        size += cost
+    return parts
