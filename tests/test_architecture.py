@@ -35,6 +35,7 @@ IMPURE = {
     "store.loop": "the loop every agent runs",
     "store.migrate": "reads one store and writes another",
     "store.open": "opens engines",
+    "store.session": "keeps a lease, waits for its turn",
     "store.embedded.memory": "an engine",
     "mesh.follower": "a task of the agent: follows the catalog's watch",
     "mesh.keeper": "a task of the agent: keeps one announcement",
