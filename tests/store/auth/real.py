@@ -1,0 +1,109 @@
+"""A real etcd with signed tokens whose secret the tests know, so that they speak for anybody at any revision."""
+
+import base64
+import contextlib
+import http.client
+import json
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hawser.store.auth import ROOT, JwtTokens, load_key
+from tests.wait import until
+
+SECRET = b"the secret of the tests"
+TOKENS = JwtTokens(load_key("HS256", SECRET), ttl=600)
+Refusal = tuple[int, str] | None
+"""etcd's code and text, or None: it consented."""
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+class RealEtcd:
+    """Calls of its JSON gateway over one connection. Its auth revision is ours and `offset`."""
+
+    offset = 0
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+
+    def call(self, path: str, body: dict[str, Any], token: str | None = None) -> dict[str, Any]:
+        headers = {"Content-Type": "application/json"} | ({"Authorization": token} if token else {})
+        self._connection.request("POST", f"/v3/{path}", json.dumps(body), headers)
+        with self._connection.getresponse() as answer:
+            line = answer.readline()
+            if b'"result"' in line[:9]:  # a stream: its first message will do
+                self._connection.close()
+            answer.read()
+        return dict(json.loads(line))
+
+    def refusal(self, path: str, body: dict[str, Any], token: str | None = None) -> Refusal:
+        answer = self.call(path, body, token)
+        error = answer.get("error")
+        if isinstance(error, dict):
+            return error["grpc_code"], error["message"]
+        return (answer["code"], error) if error else None
+
+    def token(self, user: str | None, revision: int = 1) -> str | None:
+        """Somebody's, at one of our revisions."""
+        return user and TOKENS.issue(user, revision + self.offset, now=time.time())
+
+    def empty(self) -> None:
+        """Nobody, no roles, no keys, disabled: as ours begins."""
+        root = TOKENS.issue(ROOT, 1, now=time.time())
+        self.call("auth/disable", {}, root)
+        for user in self.call("auth/user/list", {}).get("users", []):
+            self.call("auth/user/delete", {"name": user})
+        for role in self.call("auth/role/list", {}).get("roles", []):
+            self.call("auth/role/delete", {"role": role})
+        self.call("kv/deleterange", {"key": b64(b"\0"), "range_end": b64(b"\0")})
+        self.call("auth/user/add", {"name": ROOT, "password": "pw"})
+        self.call("auth/user/grant", {"user": ROOT, "role": ROOT})
+        self.call("auth/enable", {})
+        token = self.call("auth/authenticate", {"name": ROOT, "password": "pw"})["token"]
+        self.call("auth/disable", {}, root)
+        self.call("auth/user/delete", {"name": ROOT})
+        now = TOKENS.identify(token, 0, now=time.time()).revision + 2
+        self.offset = now - 1
+
+
+@contextlib.contextmanager
+def running() -> Iterator[RealEtcd]:
+    ports = []
+    for _ in range(2):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            ports.append(probe.getsockname()[1])
+    client, peer = (f"http://127.0.0.1:{port}" for port in ports)
+    with tempfile.TemporaryDirectory(prefix="hw-etcd-") as directory:
+        secret = Path(directory, "secret")
+        secret.write_bytes(SECRET)
+        command = ["etcd", "--data-dir", f"{directory}/data", "--unsafe-no-fsync", "--bcrypt-cost", "4"]
+        command += ["--listen-client-urls", client, "--advertise-client-urls", client]
+        command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
+        command += ["--initial-cluster", f"default={peer}"]
+        command += ["--auth-token", f"jwt,sign-method=HS256,priv-key={secret},ttl=10m"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                until(lambda: _answers(ports[0]), timeout=20, what="etcd answers")
+                yield RealEtcd(ports[0])
+            finally:
+                process.terminate()
+
+
+def _answers(port: int) -> bool:
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+        connection.request("GET", "/health")
+        with connection.getresponse() as answer:
+            return b"true" in answer.read()
+    except OSError:
+        return False
+    finally:
+        connection.close()
