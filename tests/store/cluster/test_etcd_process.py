@@ -1,0 +1,180 @@
+"""A real etcd member under supervision: it comes up with the cluster's certificates, comes back, and outlives us."""
+
+import asyncio
+import os
+import signal
+import socket
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from hawser.store import Unavailable
+from hawser.store.cluster import certificates
+from hawser.store.cluster.certificates import Profile
+from hawser.store.cluster.command import EtcdConfig
+from hawser.store.cluster.drivers.etcd_process import LOG_LIMIT, EtcdProcess, EtcdState, last_words
+from hawser.store.reconcile import Backoff
+from tests.store.cluster.local_etcd import CLUSTER, ctl, files, member, needs_etcd, running, supervised
+from tests.wait import auntil
+
+pytestmark = needs_etcd
+QUICK = Backoff(base=0.05, cap=0.2)
+
+
+def process(config: EtcdConfig, rundir: Path) -> EtcdProcess:
+    return EtcdProcess(config, rundir / config.name, backoff=QUICK)
+
+
+async def test_a_member_answers_whom_the_clusters_ca_knows_and_nobody_else(rundir: Path) -> None:
+    authority = certificates.new_authority(CLUSTER, now=time.time(), serial=1)
+    config = member(rundir, files(rundir, authority, "m1"))
+    client = files(rundir, authority, "laptop", Profile.MACHINE)
+    (rundir / "strange").mkdir()
+    stranger = files(rundir / "strange", certificates.new_authority(CLUSTER, now=time.time(), serial=2), "m1")
+    async with supervised(process(config, rundir)) as etcd:
+        await etcd.start()
+        assert await ctl(config, "put", "a", "1", tls=client) == (0, "OK\n")
+        code, said = await ctl(config, "get", "a", tls=stranger)
+        assert code != 0, said
+        plain = config.client_urls[0].replace("https", "http")
+        code, said = await ctl(config, "get", "a", endpoint=plain, tls=client)
+        assert (etcd.status().state, etcd.status().restarts) == (EtcdState.RUNNING, 0)
+        assert stat.S_IMODE(config.data.stat().st_mode) == 0o700
+        assert etcd.outdated() is None
+
+
+async def test_a_killed_member_is_started_again_with_its_data(rundir: Path) -> None:
+    config = member(rundir, None)
+    async with supervised(process(config, rundir)) as etcd:
+        await etcd.start()
+        await ctl(config, "put", "kept", "1")
+        first = etcd.status().pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        await auntil(lambda: etcd.status().pid not in (None, first), what="another process")
+        assert "was killed by SIGKILL" in etcd.status().reason
+        await etcd.ready(20)
+        assert await ctl(config, "get", "kept") == (0, "kept\n1\n")
+        assert etcd.status().restarts == 1
+
+
+async def test_a_member_outlives_its_supervisor_and_is_adopted_by_the_next(rundir: Path) -> None:
+    config = member(rundir, None)
+    first = process(config, rundir)
+    async with running(first):
+        await first.start()
+        pid = first.status().pid
+    second = process(config, rundir)
+    assert second.open()
+    assert second.status().pid == pid
+    async with supervised(second):
+        await second.ready(10)
+        assert second.outdated() is None
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)  # an adopted one is watched as well
+        await auntil(lambda: second.status().pid not in (None, pid), what="another process")
+        await second.ready(20)
+
+
+async def test_stop_ends_it_and_nothing_is_left_to_adopt(rundir: Path) -> None:
+    config = member(rundir, None)
+    etcd = process(config, rundir)
+    async with running(etcd):
+        await etcd.start()
+        pid = etcd.status().pid
+        await etcd.stop()
+        assert etcd.status().state is EtcdState.STOPPED
+        assert not os.path.exists(f"/proc/{pid}")  # noqa: ASYNC240
+        await etcd.start()
+        await etcd.destroy()
+        assert not config.data.exists()
+    assert not process(config, rundir).open()
+
+
+async def test_a_stubborn_member_is_killed(rundir: Path) -> None:
+    config = member(rundir, None)
+    async with supervised(process(config, rundir)) as etcd:
+        await etcd.start()
+        pid = etcd.status().pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        await etcd.stop(timeout=0.2)
+        assert not os.path.exists(f"/proc/{pid}")  # noqa: ASYNC240
+
+
+async def test_the_record_of_another_process_is_not_adopted(rundir: Path) -> None:
+    config = member(rundir, None)
+    etcd = process(config, rundir)
+    record = rundir / "m1" / "process"
+    async with supervised(etcd):
+        await etcd.start()
+        own = record.read_text()
+        boot, _, line = own.partition("\n")
+        before, _, after = line.rpartition(")")
+        fields = after.split()
+        fields[19] = str(int(fields[19]) - 1)
+        for text in ("", "nonsense", f"{boot}\n{before}) {' '.join(fields)}\n", f"another-boot\n{line}"):
+            record.write_text(text)
+            assert not process(config, rundir).open(), text
+        record.write_text(own)
+        other = process(config, rundir)
+        assert other.open()
+
+
+async def test_why_it_cannot_run_is_said(rundir: Path) -> None:
+    config = member(rundir, None)
+    port = int(config.client_urls[0].rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)):
+        async with supervised(process(config, rundir)) as etcd:
+            with pytest.raises(Unavailable, match="is not ready after"):
+                await etcd.start(timeout=1.5)
+            await auntil(lambda: etcd.status().state is EtcdState.FAILED, what="its end")
+            assert "address already in use" in etcd.status().reason
+            assert etcd.status().restarts > 0
+    async with supervised(EtcdProcess(config, rundir / "m1", program="no-such-etcd", backoff=QUICK)) as etcd:
+        with pytest.raises(Unavailable, match="install it"):
+            await etcd.start(timeout=0.3)
+
+
+async def test_other_options_ask_for_a_restart(rundir: Path) -> None:
+    from dataclasses import replace
+
+    config = member(rundir, None)
+    async with supervised(process(config, rundir)) as etcd:
+        await etcd.start()
+        larger = replace(config, quota=config.quota // 2, initial_cluster=config.initial_cluster)
+        etcd.config = larger
+        assert etcd.outdated() == "it runs with another --quota-backend-bytes"
+        await etcd.restart(larger)
+        assert etcd.outdated() is None
+
+
+async def test_the_loop_is_never_held_up(rundir: Path) -> None:
+    etcd = process(member(rundir, None), rundir)
+    longest, last = 0.0, time.monotonic()
+
+    async def tick() -> None:
+        nonlocal longest, last
+        while True:
+            await asyncio.sleep(0.001)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+
+    async with supervised(etcd), asyncio.TaskGroup() as group:
+        ticking = group.create_task(tick())
+        await etcd.start()
+        await etcd.stop()
+        ticking.cancel()
+    assert longest < 0.25
+
+
+def test_the_last_complaint_in_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "etcd.log"
+    assert last_words(log) == ""
+    log.write_bytes(
+        b'{"level":"fatal","msg":"old"}\n{"level":"error","msg":"listening failed","error":"in use"}\n'
+        b'{"level":"info","msg":"closed"}\npanic: goroutine\n'
+    )
+    assert last_words(log) == "listening failed: in use"
+    assert LOG_LIMIT > 65_536
