@@ -27,7 +27,10 @@ EFFECTS = frozenset(WORLD.split())
 # modules that wait or touch the world, and why they are neither in drivers/ nor the agent
 IMPURE = {
     "store.embedded.ageing": "compacts on the loop's clock",
+    "store.embedded.base": "the loop's side of an engine",
     "store.embedded.engine": "answers from what is durable",
+    "store.embedded.leasing": "leases of an engine",
+    "store.embedded.upkeep": "what operators ask an engine for",
     "store.embedded.groups": "answers requests when they are durable",
     "store.embedded.lessor": "leases on the loop's clock",
     "store.embedded.feed": "wakes watchers",
@@ -35,6 +38,7 @@ IMPURE = {
     "store.loop": "the loop every agent runs",
     "store.migrate": "reads one store and writes another",
     "store.open": "opens engines",
+    "store.scoped": "hands on watches",
     "store.session": "keeps a lease, waits for its turn",
     "store.embedded.memory": "an engine",
     "mesh.follower": "a task of the agent: follows the catalog's watch",
