@@ -1,0 +1,8 @@
+"""etcd's server over an embedded engine: handlers that know no transport, and drivers that serve them."""
+
+from .calls import Handlers
+from .drivers.grpc import Tls
+from .handlers import Settings, handlers
+from .serving import Served, serve, serving
+
+__all__ = ["Handlers", "Served", "Settings", "Tls", "handlers", "serve", "serving"]
