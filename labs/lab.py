@@ -10,64 +10,27 @@ line sees it. The calls block; from asyncio use `async with` and `asyncio.to_thr
 """
 
 import os
-import shlex
-import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Interface
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
+from .document import dump_topology, load_topology
 from .drivers import build as _build
 from .drivers import processes
 from .drivers.home import Home, homes, locked
+from .drivers.node import Node
 from .drivers.ping import pingall
+from .drivers.process import Process
+from .drivers.wires import Wires
 from .errors import Conflict, Denied, LabError, NotFound, Unavailable
-from .model import End, Host, Link, Topology, check_name
+from .model import Topology, check_name
 from .render import render
 from .report import Report
 
 RUN = Path("/run/hawser")
 PATIENCE = 30.0  # seconds for the kernel to take links down
-
-
-class Node:
-    """A host of a lab that is up."""
-
-    def __init__(self, home: Home, host: Host) -> None:
-        self._space = home.space(host.name)
-        self.name = host.name
-        self.address = host.address
-        self.ip = str(host.address.ip)
-        self.mac = host.mac
-
-    def cmd(self, command: str | Sequence[str], *, timeout: float | None = None) -> str:
-        """What a command prints, both streams, as Mininet's `cmd`; a string goes through the shell."""
-        argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
-        done = self._finish(argv, timeout, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        return str(done.stdout)
-
-    def run(self, command: str | Sequence[str], *, timeout: float | None = None) -> "subprocess.CompletedProcess[str]":
-        """Run a command to its end: exit code and both streams apart. subprocess.TimeoutExpired after `timeout` s."""
-        argv = shlex.split(command) if isinstance(command, str) else list(command)
-        return self._finish(argv, timeout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def popen(self, argv: str | Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
-        """Start a process inside; `options` are subprocess.Popen's. It ends with the lab at the latest."""
-        words = shlex.split(argv) if isinstance(argv, str) and not options.get("shell") else argv
-        return processes.popen(self._space, words, options)
-
-    def _finish(self, argv: Sequence[str], timeout: float | None, **options: Any) -> "subprocess.CompletedProcess[str]":
-        process = self.popen(argv, stdin=subprocess.DEVNULL, **options)
-        try:
-            out, err = process.communicate(timeout=timeout)
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        return subprocess.CompletedProcess(argv, process.returncode, out, err)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +44,7 @@ class Entry:
     switches: int
 
 
-class Lab:
+class Lab(Wires):
     """A topology under a name, kept in `home`. `up` and `down` are what `with` and `async with` do."""
 
     def __init__(self, topology: Topology, *, name: str | None = None, run: Path | str = RUN, shape: str = "") -> None:
@@ -90,6 +53,7 @@ class Lab:
         self.shape = shape
         self.home = Home(Path(run), self.name)
         self._hosts = {host.name: host for host in topology.hosts}
+        self._started: list[Process] = []
 
     @classmethod
     def find(cls, name: str, *, run: Path | str = RUN) -> "Lab":
@@ -98,7 +62,7 @@ class Lab:
         state = home.read()
         if not home.whole():
             raise Conflict(f"lab {name} is not up (busy, or left by a crash); remove it: hawser lab down {name}")
-        return cls(_topology(state["topology"]), name=name, run=run, shape=state["shape"])
+        return cls(load_topology(state["topology"]), name=name, run=run, shape=state["shape"])
 
     def up(self) -> None:
         """Build it. Exists, Denied; what failed half-way is removed before the error comes out."""
@@ -106,10 +70,10 @@ class Lab:
         plan = render(self.topology)
         with locked(self.home, new=True):
             try:
-                self.home.write({"state": "building", "shape": self.shape, "topology": _document(self.topology)})
+                self.home.write({"state": "building", "shape": self.shape, "topology": dump_topology(self.topology)})
                 self.home.mount()
                 _build.build(self.home, plan)
-                self.home.write({"state": "up", "shape": self.shape, "topology": _document(self.topology)})
+                self.home.write({"state": "up", "shape": self.shape, "topology": dump_topology(self.topology)})
             except BaseException as error:
                 try:
                     _remove(self.home, PATIENCE)
@@ -123,17 +87,20 @@ class Lab:
             remove(self.name, run=self.home.path.parent.parent, timeout=timeout)
         except NotFound:
             return
+        for process in self._started:  # they have been killed
+            process.wait()
+        self._started.clear()
 
     def host(self, name: str) -> Node:
         """A host by name; NotFound."""
         if name not in self._hosts:
             raise NotFound(f"lab {self.name} has no host {name}; see: hawser lab show {self.name}")
-        return Node(self.home, self._hosts[name])
+        return Node(self.home, self._hosts[name], self._started)
 
     @property
     def hosts(self) -> tuple[Node, ...]:
         """Every host, h2 before h10."""
-        return tuple(Node(self.home, host) for host in self.topology.hosts)
+        return tuple(Node(self.home, host, self._started) for host in self.topology.hosts)
 
     def pingall(self, *, timeout: float = 1.0) -> Report:
         """One echo request for every ordered pair of hosts; one unanswered after `timeout` seconds is lost."""
@@ -216,17 +183,3 @@ def _remove(home: Home, timeout: float) -> None:
 def _root(what: str) -> None:
     if os.geteuid() != 0:
         raise Denied(f"{what}: namespaces and links need root; run it with sudo")
-
-
-def _document(topology: Topology) -> dict[str, Any]:
-    return {
-        "hosts": [[host.name, str(host.address), host.mac] for host in topology.hosts],
-        "switches": list(topology.switches),
-        "links": [[link.a.node, link.a.port, link.b.node, link.b.port] for link in topology.links],
-    }
-
-
-def _topology(document: Mapping[str, Any]) -> Topology:
-    hosts = (Host(name=name, address=IPv4Interface(address), mac=mac) for name, address, mac in document["hosts"])
-    links = (Link(End(a, i), End(b, j)) for a, i, b, j in document["links"])
-    return Topology(hosts=tuple(hosts), switches=tuple(document["switches"]), links=tuple(links))

@@ -100,6 +100,13 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_node(name: str) -> str:
+    """A host's name becomes an interface's; Invalid."""
+    if not NAME.fullmatch(name) or len(End(name, 0).interface) >= IFNAMSIZ:
+        raise Invalid(f"name {name!r}: take letters, digits, '_' and '.', a letter first, at most {IFNAMSIZ - 6} bytes")
+    return name
+
+
 def natural(name: str) -> list[tuple[int, int, str]]:
     """Sort key by which h2 comes before h10."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.findall(r"[0-9]+|[^0-9]+", name)]

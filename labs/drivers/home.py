@@ -11,6 +11,9 @@ import errno
 import fcntl
 import json
 import os
+import re
+import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +35,7 @@ class Home:
         self.name = name
         self.path = run / "labs" / name
         self.spaces = self.path / "ns"
+        self.hosts = self.path / "hosts"
         self.state_file = self.path / "state.json"
 
     def space(self, node: str) -> Path:
@@ -118,13 +122,40 @@ class Home:
         """The inode numbers of the lab's namespaces, as /proc/*/ns/net shows them."""
         return {node.stat().st_ino for node in self.kept()}
 
-    def release(self) -> None:
-        """Let all namespaces go and remove the directory; repeatable."""
-        while _libc.umount2(os.fsencode(self.spaces), MNT_DETACH) == 0:
-            pass
-        if ctypes.get_errno() == errno.EPERM:
-            raise _failed(f"unmount {self.spaces}")
+    def host(self, name: str) -> Path:
+        """The directory of a host, made when it is missing. Denied, LabError."""
+        path = self.hosts / name
         try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _wrapped(error, f"make {path}") from error
+        return path
+
+    def disk(self, host: str, name: str, size: int) -> Path:
+        """A small file system in a host's directory, which is full at `size` bytes. Exists, Denied, LabError."""
+        path = self.host(host) / name
+        try:
+            path.mkdir()
+        except FileExistsError:
+            raise Exists(f"{path} exists; take another name for the disk of {host}") from None
+        except OSError as error:
+            raise _wrapped(error, f"make {path}") from error
+        if _libc.mount(b"hawser-lab", os.fsencode(path), b"tmpfs", 0, f"size={size},mode=0755".encode()):
+            raise _failed(f"mount {path}")
+        return path
+
+    def release(self) -> None:
+        """Let all namespaces go, remove the hosts' files and the directory; repeatable."""
+        for point in [*_mounts(self.hosts), str(self.spaces)]:
+            while _libc.umount2(os.fsencode(point), MNT_DETACH) == 0:
+                pass
+            if ctypes.get_errno() == errno.EPERM:
+                raise _failed(f"unmount {point}")
+        if left := _mounts(self.hosts):  # what is in it belongs to somebody
+            raise LabError(f"unmount {left[0]}: it is still there; unmount it, then: hawser lab down {self.name}")
+        try:
+            with suppress(FileNotFoundError):
+                shutil.rmtree(self.hosts)
             for path in (self.state_file, self.state_file.with_suffix(".new")):
                 path.unlink(missing_ok=True)
             for directory in (self.spaces, self.path):
@@ -149,13 +180,30 @@ def homes(run: Path) -> Iterator[Home]:
 
 
 @contextmanager
-def locked(home: Home, *, new: bool = False) -> Iterator[None]:
-    """Hold the lab while working on it."""
-    descriptor = home.claim() if new else home.lock()
+def locked(home: Home, *, new: bool = False, patience: float = 0.0) -> Iterator[None]:
+    """Hold the lab while working on it; Conflict when somebody else does for longer than `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            descriptor = home.claim() if new else home.lock()
+            break
+        except Conflict:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.005)
     try:
         yield
     finally:
         os.close(descriptor)
+
+
+def _mounts(under: Path) -> list[str]:
+    """What is mounted below a directory, the deepest first (proc_pid_mountinfo(5))."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        points = [line.split(" ")[4] for line in file]
+    plain = [re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), point) for point in points]
+    inside = f"{os.path.realpath(under)}/"
+    return sorted((point for point in plain if point.startswith(inside)), key=len, reverse=True)
 
 
 def _failed(what: str) -> LabError:

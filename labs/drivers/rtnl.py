@@ -30,16 +30,17 @@ SIOCETHTOOL, ETHTOOL_GLINK = 0x8946, 0x0A  # linux/sockios.h, linux/ethtool.h
 RECEIVE = 1 << 17
 
 
-def _attr(kind: int, data: bytes) -> bytes:
+def attribute(kind: int, data: bytes) -> bytes:
+    """A netlink attribute, padded."""
     return struct.pack("=HH", len(data) + 4, kind) + data + b"\0" * (-len(data) % 4)
 
 
 def _name(name: str) -> bytes:
-    return _attr(IFLA_IFNAME, name.encode() + b"\0")
+    return attribute(IFLA_IFNAME, name.encode() + b"\0")
 
 
 def _info(kind: str, data: bytes) -> bytes:
-    return _attr(IFLA_LINKINFO, _attr(INFO_KIND, kind.encode()) + _attr(INFO_DATA, data))
+    return attribute(IFLA_LINKINFO, attribute(INFO_KIND, kind.encode()) + attribute(INFO_DATA, data))
 
 
 def _ifinfo(index: int = 0, flags: int = 0) -> bytes:
@@ -47,7 +48,7 @@ def _ifinfo(index: int = 0, flags: int = 0) -> bytes:
 
 
 def _mac(mac: str | None) -> bytes:
-    return _attr(IFLA_ADDRESS, bytes.fromhex(mac.replace(":", ""))) if mac else b""
+    return attribute(IFLA_ADDRESS, bytes.fromhex(mac.replace(":", ""))) if mac else b""
 
 
 class Batch:
@@ -64,12 +65,12 @@ class Batch:
     def bridge(self, name: str, index: int, mac: str) -> None:
         """Make a bridge, up: no spanning tree, no multicast snooping (without a querier it loses groups)."""
         body = _ifinfo(index, UP) + _name(name) + _mac(mac)
-        body += _info("bridge", _attr(BR_STP, struct.pack("=I", 0)) + _attr(BR_SNOOPING, b"\0"))
+        body += _info("bridge", attribute(BR_STP, struct.pack("=I", 0)) + attribute(BR_SNOOPING, b"\0"))
         self._add(NEWLINK, ACK | CREATE | EXCL, body, f"create bridge {name}")
 
     def veth(self, name: str, peer: str) -> None:
         """Make a veth pair, this end up; the peer is born down (veth cannot open an end that has no other yet)."""
-        body = _ifinfo(0, UP) + _name(name) + _info("veth", _attr(VETH_PEER, _ifinfo() + _name(peer)))
+        body = _ifinfo(0, UP) + _name(name) + _info("veth", attribute(VETH_PEER, _ifinfo() + _name(peer)))
         self._add(NEWLINK, ACK | CREATE | EXCL, body, f"create link {name} - {peer}")
 
     def cable(self, cable: Cable, fabric: int, host: int) -> None:
@@ -78,15 +79,15 @@ class Batch:
         A peer without one is born beside the first end, and takes its index only if that has one (veth_newlink).
         """
         name, port, index = cable.name, cable.peer, cable.index
-        other = _ifinfo(index) + _name(name) + _mac(cable.mac) + _attr(IFLA_NET_NS_FD, struct.pack("=i", host))
-        body = _ifinfo(cable.peer_index, UP) + _name(port) + _attr(IFLA_NET_NS_FD, struct.pack("=i", fabric))
-        body += _attr(IFLA_MASTER, struct.pack("=I", cable.bridge)) + _info("veth", _attr(VETH_PEER, other))
+        other = _ifinfo(index) + _name(name) + _mac(cable.mac) + attribute(IFLA_NET_NS_FD, struct.pack("=i", host))
+        body = _ifinfo(cable.peer_index, UP) + _name(port) + attribute(IFLA_NET_NS_FD, struct.pack("=i", fabric))
+        body += attribute(IFLA_MASTER, struct.pack("=I", cable.bridge)) + _info("veth", attribute(VETH_PEER, other))
         self._add(NEWLINK, ACK | CREATE | EXCL, body, f"create link {name} - {port}")
         self._add(SETLINK, ACK, _ifinfo(index, UP), f"set {name} up")
 
     def join(self, name: str, bridge: int) -> None:
         """Put a link, named, into a bridge and set it up."""
-        body = _ifinfo(0, UP) + _name(name) + _attr(IFLA_MASTER, struct.pack("=I", bridge))
+        body = _ifinfo(0, UP) + _name(name) + attribute(IFLA_MASTER, struct.pack("=I", bridge))
         self._add(SETLINK, ACK, body, f"put {name} into its bridge")
 
     def loopback(self) -> None:
@@ -96,20 +97,20 @@ class Batch:
     def address(self, index: int, address: IPv4Interface) -> None:
         """Give a link an address."""
         body = struct.pack("=BBBBI", socket.AF_INET, address.network.prefixlen, 0, 0, index)
-        body += _attr(IFA_LOCAL, address.ip.packed) + _attr(IFA_ADDRESS, address.ip.packed)
+        body += attribute(IFA_LOCAL, address.ip.packed) + attribute(IFA_ADDRESS, address.ip.packed)
         if address.network.prefixlen < 31:
-            body += _attr(IFA_BROADCAST, address.network.broadcast_address.packed)
+            body += attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
         self._add(NEWADDR, ACK | CREATE | EXCL, body, f"add address {address}")
 
     def neighbour(self, index: int, address: IPv4Address, mac: bytes) -> None:
         """A permanent neighbour, unless there is one already. Only a refusal is answered."""
         body = struct.pack("=BxxxiHBB", socket.AF_INET, index, PERMANENT, 0, 0)
-        body += _attr(NDA_DST, address.packed) + _attr(NDA_LLADDR, mac)
+        body += attribute(NDA_DST, address.packed) + attribute(NDA_LLADDR, mac)
         self._add(NEWNEIGH, CREATE | EXCL, body, f"add neighbour {address}")
 
     def forget(self, index: int, address: IPv4Address) -> None:
         """Drop a neighbour. Only a refusal is answered."""
-        body = struct.pack("=BxxxiHBB", socket.AF_INET, index, 0, 0, 0) + _attr(NDA_DST, address.packed)
+        body = struct.pack("=BxxxiHBB", socket.AF_INET, index, 0, 0, 0) + attribute(NDA_DST, address.packed)
         self._add(DELNEIGH, 0, body, f"forget neighbour {address}")
 
     def data(self) -> bytes:
@@ -132,18 +133,19 @@ class Rtnl:
 
     def do(self, batch: Batch) -> None:
         """Send and wait for every acknowledgement; raises for the first refusal (the others were done)."""
+        for what, code in self.ask(batch):
+            if code:
+                raise refused(what, code)
+
+    def ask(self, batch: Batch) -> list[tuple[str, int]]:
+        """Send and wait for every acknowledgement: what each message was about, and its error number or 0."""
         if not batch.what:
-            return
+            return []
         self._send(batch.data())
-        first: LabError | None = None
-        seen = 0
-        while seen < len(batch.what):
-            for sequence, code in _answers(self._sock.recv(RECEIVE)):
-                seen += 1
-                if code and first is None:
-                    first = _refused(batch.what[sequence], code)
-        if first:
-            raise first
+        codes: dict[int, int] = {}
+        while len(codes) < len(batch.what):
+            codes.update(_answers(self._sock.recv(RECEIVE)))
+        return [(what, codes[sequence]) for sequence, what in enumerate(batch.what)]
 
     def tell(self, data: bytes) -> set[int]:
         """Send messages that are answered only when refused; the numbers of those."""
@@ -175,7 +177,8 @@ def _answers(data: bytes) -> Iterator[tuple[int, int]]:
             yield sequence, -int.from_bytes(data[offset : offset + 4], "little", signed=True)
 
 
-def _refused(what: str, code: int) -> LabError:
+def refused(what: str, code: int) -> LabError:
+    """The error for what the kernel did not do."""
     text = f"{what}: {os.strerror(code)} ({errno.errorcode.get(code, code)})"
     if code in (errno.EPERM, errno.EACCES):
         return Denied(f"{text}; run as root")
