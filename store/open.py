@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from .embedded.drivers import log
+from .embedded.base import RING
+from .embedded.drivers.schema import Connect, connect
 from .embedded.drivers.sqlite import KEEP, SqliteEngine
-from .embedded.engine import RING
 from .embedded.memory import MemoryEngine
 from .text import TextStore
 
@@ -32,7 +32,8 @@ class SqliteStore(TextStore):
         keep: int | None = KEEP,
         age: float | None = None,
         ring: int = RING,
-        connect: log.Connect = log.connect,
+        quota: int | None = None,
+        connect: Connect = connect,
     ) -> "SqliteStore":
         """Open or create it, as `SqliteEngine.open`."""
-        return cls(await SqliteEngine.open(directory, keep=keep, age=age, ring=ring, connect=connect))
+        return cls(await SqliteEngine.open(directory, keep=keep, age=age, ring=ring, quota=quota, connect=connect))

@@ -93,6 +93,7 @@ class Feed:
         self._ring: dict[int, WatchBatch[bytes]] = {}
         self._watchers: set[Watcher] = set()
         self.ended = False
+        self.dropped: Callable[[WatchBatch[bytes]], None] | None = None  # hears of what leaves the ring
 
     def tell(self, batches: list[WatchBatch[bytes]]) -> None:
         """New revisions, in order."""
@@ -102,8 +103,10 @@ class Feed:
             self._ring[batch.revision] = batch
         start, self.last = self.last + 1, batches[-1].revision
         while len(self._ring) > self._size:
-            del self._ring[self.first]
+            old = self._ring.pop(self.first)
             self.first += 1
+            if self.dropped:
+                self.dropped(old)
         for watcher in self._watchers:
             if watcher.next >= start:
                 self._nudge(watcher, batches)

@@ -14,7 +14,6 @@ from typing import Any
 
 from ..errors import StoreError, Unavailable
 from .draft import Draft
-from .keyspace import Keyspace
 
 GROUP = 1024
 
@@ -30,13 +29,17 @@ class Request:
 
 
 class Groups:
-    """Hands each group to `persist`, which calls `settle` or `lose` in the end; `merged` hears of what is durable."""
+    """Drafts each group over what is committed (`begin`) and hands it to `persist`, which calls `settle` or `lose` in
+    the end; `merged` hears of what is durable."""
 
     def __init__(
-        self, keys: Keyspace, persist: Callable[[Draft, list[Request]], None], merged: Callable[[Draft], None]
+        self,
+        begin: Callable[[], Draft],
+        persist: Callable[[Draft, list[Request]], None],
+        merged: Callable[[Draft], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._keys, self._persist, self._merged = keys, persist, merged
+        self._begin, self._persist, self._merged = begin, persist, merged
         self._waiting: deque[Request] = deque()
         self._flying = False
         self._idle = asyncio.Event()
@@ -113,7 +116,7 @@ class Groups:
     def _depart(self) -> None:
         """Evaluate everything that waits as one draft and hand it to `persist`."""
         requests = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
-        draft = Draft(self._keys)
+        draft = self._begin()
         failure: StoreError | None = None
         for request in requests:
             try:

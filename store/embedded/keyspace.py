@@ -56,13 +56,14 @@ def _check_length(key: bytes) -> None:
 
 @dataclass(slots=True)
 class Keyspace:
-    """Committed keys in order, which lease holds which, the revision (an empty store's is 1, as etcd's), and the
-    last compacted one."""
+    """Committed keys in order, which lease holds which, the revision (an empty store's is 1, as etcd's), the last
+    compacted one, and small values outside the keys."""
 
     revision: int = FIRST_REVISION
     items: dict[bytes, KeyValue[bytes]] = field(default_factory=dict)
     leases: dict[int, set[bytes]] = field(default_factory=dict)
     compacted: int = 0
+    meta: dict[str, bytes] = field(default_factory=dict)
     order: SortedKeys = field(init=False)
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from hawser.store import Compacted, MemoryStore, SqliteStore
 from hawser.store.embedded.ageing import PART, parts
-from hawser.store.embedded.drivers import log
+from hawser.store.embedded.drivers import schema
 from hawser.store.embedded.memory import MemoryEngine
 from tests.wait import auntil
 
@@ -30,7 +30,7 @@ def test_a_long_past_goes_in_parts() -> None:
 
 
 def rows(directory: Path) -> int:
-    database = log.connect((directory / "store.db").as_uri())
+    database = schema.connect((directory / "store.db").as_uri())
     (count,) = database.execute("SELECT count(*) FROM changes").fetchone()
     database.close()
     return int(count)

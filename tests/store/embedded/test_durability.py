@@ -14,7 +14,7 @@ import pytest
 
 from hawser.store import Compacted, NotFound, PutOp, SqliteStore, StoreError
 from hawser.store.embedded.draft import Draft
-from hawser.store.embedded.drivers import log
+from hawser.store.embedded.drivers import log, schema
 from tests.wait import auntil
 
 from ..watching import take, told
@@ -147,7 +147,7 @@ async def test_every_commit_reaches_the_disk(rundir: Path) -> None:
     writers = list[sqlite3.Connection]()
 
     def connect(uri: str) -> sqlite3.Connection:
-        writers.append(log.connect(uri))
+        writers.append(schema.connect(uri))
         return writers[0]
 
     store = await SqliteStore.open(rundir, connect=connect)

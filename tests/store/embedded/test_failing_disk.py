@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hawser.store import Corrupt, NotFound, SqliteStore, Store, StoreError, Unavailable
-from hawser.store.embedded.drivers import log
+from hawser.store.embedded.drivers import schema
 
 from ..watching import take, told
 
@@ -33,7 +33,7 @@ class Disk:
     def connect(self, uri: str) -> sqlite3.Connection:
         if self.gone:
             raise fault("SQLITE_CANTOPEN")
-        return log.connect(uri, factory=lambda *given, **how: Connection(self, *given, **how))
+        return schema.connect(uri, factory=lambda *given, **how: Connection(self, *given, **how))
 
 
 class Connection(sqlite3.Connection):

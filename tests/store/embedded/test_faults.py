@@ -52,7 +52,7 @@ async def test_a_file_that_is_no_database_is_refused_and_left_alone(rundir: Path
     refused = await refusal(rundir)
     assert isinstance(refused, Corrupt)
     assert str(rundir / "store.db") in str(refused)
-    assert "restore a copy" in str(refused)
+    assert f"restore a snapshot: hawser kv snapshot restore FILE --data-dir {rundir}" in str(refused)
     assert (rundir / "store.db").read_bytes() == b"my thesis, the only copy" * 100
 
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from hawser.store import PutOp, SqliteStore, StoreError
-from hawser.store.embedded.drivers import log
+from hawser.store.embedded.drivers import schema
 
 
 def say(line: str) -> None:
@@ -44,7 +44,7 @@ async def main(directory: Path, writers: int, statement: str, count: int) -> Non
     opened = list[sqlite3.Connection]()
 
     def connect(uri: str) -> sqlite3.Connection:
-        opened.append(log.connect(uri))
+        opened.append(schema.connect(uri))
         return opened[-1]
 
     try:

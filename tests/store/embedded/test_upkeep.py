@@ -1,0 +1,155 @@
+"""What operators ask an engine for: values outside the keys, the quota and its alarm, sizes, hashes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from hawser.store import DeleteOp, LeaseNotFound, NoSpace, PutOp, RangeOp, TxnOp
+from hawser.store.embedded.drivers.sqlite import SqliteEngine
+from hawser.store.embedded.engine import Engine
+from hawser.store.embedded.memory import MemoryEngine
+
+MIB = 1 << 20
+
+
+async def test_values_outside_the_keys_are_durable_and_no_revision(rundir: Path) -> None:
+    for expected in ({}, {"auth": b"2", "id": b"1"}):
+        engine = await SqliteEngine.open(rundir)
+        assert engine.meta == expected
+        await asyncio.gather(engine.set_meta("auth", b"1"), engine.set_meta("id", b"1"), engine.set_meta("gone", b""))
+        await asyncio.gather(engine.set_meta("auth", b"2"), engine.set_meta("gone", None))
+        assert engine.meta == {"auth": b"2", "id": b"1"}
+        assert engine.revision == 1
+        await engine.close()
+
+
+async def test_the_revision_and_the_compacted_one(engine: Engine) -> None:
+    assert (engine.revision, engine.compacted) == (1, 0)
+    await engine.put(b"a", b"")
+    await engine.put(b"a", b"")
+    await engine.compact(2)
+    assert (engine.revision, engine.compacted) == (3, 2)
+
+
+async def test_a_revision_is_never_used_again_when_all_of_it_was_compacted(rundir: Path) -> None:
+    engine = await SqliteEngine.open(rundir)
+    await engine.put(b"a", b"")
+    await engine.delete(b"a")
+    await engine.compact(3)
+    await engine.close()
+    engine = await SqliteEngine.open(rundir)
+    assert (engine.revision, await engine.put(b"a", b"")) == (3, 4)
+    await engine.close()
+
+
+@pytest.fixture
+async def small(rundir: Path) -> AsyncIterator[SqliteEngine]:
+    """A store whose quota is 1 MiB, reached by what was put into `full/`."""
+    engine = await SqliteEngine.open(rundir, quota=MIB)
+    lease = await engine.lease_grant(60, id=7)
+    await engine.put(b"held", b"", lease=lease.id)
+    with pytest.raises(NoSpace, match="quota"):
+        for number in range(100):
+            await engine.put(b"full/%d" % number, bytes(50_000))
+    yield engine
+    await engine.close()
+
+
+async def test_a_full_store_refuses_what_adds_and_does_all_else(small: SqliteEngine) -> None:
+    assert small.alarm
+    adds = TxnOp(then=[RangeOp(b"a")], otherwise=[TxnOp(then=[PutOp(b"a", b"")])])
+    for call in (small.put(b"a", b""), small.apply(adds), small.lease_grant(60)):
+        with pytest.raises(NoSpace):
+            await call
+    assert (await small.range(b"full/", prefix=True, limit=1)).more
+    assert (await small.txn([], [DeleteOp(b"full/0"), RangeOp(b"full/0")])).results[0] == 1
+    assert (await small.lease_keepalive(7)).ttl == 60
+    await small.lease_revoke(7)
+    assert await small.get(b"held") is None
+    await small.compact(small.revision)
+
+
+async def test_the_alarm_ends_by_hand_and_comes_again_while_nothing_was_freed(small: SqliteEngine) -> None:
+    await small.disarm()
+    assert not small.alarm
+    with pytest.raises(NoSpace):
+        await small.put(b"a", bytes(50_000))
+    assert small.alarm
+    await small.delete(b"full/", prefix=True)
+    await small.compact(small.revision)
+    before = await small.size()
+    assert before.in_use < before.allocated
+    with pytest.raises(NoSpace):
+        await small.put(b"a", b"")
+    await small.defragment()
+    after = await small.size()
+    assert after.in_use == after.allocated < before.allocated
+    with pytest.raises(NoSpace):
+        await small.put(b"a", b"")
+    await small.disarm()
+    await small.put(b"a", b"")
+
+
+async def test_the_alarm_stays_through_a_restart(small: SqliteEngine, rundir: Path) -> None:
+    await small.close()
+    engine = await SqliteEngine.open(rundir)
+    assert engine.alarm
+    with pytest.raises(NoSpace):
+        await engine.put(b"a", b"")
+    await engine.disarm()
+    await engine.put(b"a", b"")
+    await engine.close()
+
+
+async def test_many_who_put_at_once_do_not_pass_the_quota_together(rundir: Path) -> None:
+    engine = await SqliteEngine.open(rundir, quota=MIB)
+    puts = [engine.put(b"%d" % number, bytes(10_000)) for number in range(400)]
+    outcomes = await asyncio.gather(*puts, return_exceptions=True)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, NoSpace)]
+    assert len(refused) > 200
+    assert len(refused) + engine.revision - 1 == 400
+    assert (await engine.size()).allocated < MIB * 3 // 2, "large values take a page more than etcd's estimate"
+    await engine.close()
+
+
+async def test_an_alarm_by_hand_refuses_too_and_the_lease_is_looked_at_afterwards(engine: Engine) -> None:
+    await engine.raise_alarm()
+    with pytest.raises(NoSpace):
+        await engine.put(b"a", b"", lease=99)
+    await engine.disarm()
+    with pytest.raises(LeaseNotFound):
+        await engine.put(b"a", b"", lease=99)
+
+
+async def wander(engine: Engine) -> None:
+    """Some of everything that the log can hold."""
+    await engine.lease_grant(60, id=7)
+    for number in range(30):
+        await engine.put(b"a%d" % (number % 7), b"%d" % number * number, lease=7 * (number % 3 == 0))
+        await engine.txn(
+            [], [PutOp(b"b", b"1"), DeleteOp(b"a%d" % (number % 5)), PutOp(b"a\xff%d" % (number % 3), b"")]
+        )
+    await engine.lease_revoke(7)
+
+
+async def test_the_same_history_has_the_same_hash_and_digest_in_every_engine(rundir: Path) -> None:
+    engines = [await SqliteEngine.open(rundir), MemoryEngine(), MemoryEngine(ring=40)]
+    for engine in engines:
+        await wander(engine)
+    kept = engines[2].compacted
+    for engine in engines[:2]:
+        await engine.compact(kept)
+    seen = set[int]()
+    for revision in (0, kept + 5, kept + 1, kept):
+        hashes = [await engine.hash(revision) for engine in engines]
+        assert len(set(hashes)) == 1, revision
+        seen.add(hashes[0][0])
+    assert len(seen) == 4
+    digests = [await engine.digest() for engine in engines]
+    assert digests[0] == digests[1] == digests[2]
+    await engines[0].put(b"a", b"")
+    assert await engines[0].digest() != digests[0]
+    for engine in engines:
+        await engine.close()
