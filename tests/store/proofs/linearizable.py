@@ -11,20 +11,35 @@ TooHard is not "ok". The revisions are of the whole store, so their order in rea
 """
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 
-from .operations import Call, Delete, Found, Get, Operation, Put, Removed, Swap, Swapped, Written, said, write_revision
+from .operations import (
+    Call,
+    Delete,
+    Found,
+    Get,
+    Operation,
+    Put,
+    PutAll,
+    Removed,
+    Swap,
+    Swapped,
+    Written,
+    by_key,
+    said,
+    write_revision,
+)
 from .register import NOTHING, UNKNOWN, State, successors
 from .revisions import revisions
 
 EFFORT = 2_000_000
 SHOWN = 6
 UNSEEN = "(a value that nobody read)"
-ANSWERS: dict[type, type] = {Put: Written, Get: Found, Delete: Removed, Swap: Swapped}
+ANSWERS: dict[type, type] = {Put: Written, PutAll: Written, Get: Found, Delete: Removed, Swap: Swapped}
 
 
 class TooHard(Exception):
@@ -77,17 +92,17 @@ class _Node:
 
 
 def check(history: Iterable[Operation], *, effort: int = EFFORT) -> Verdict:
-    """Whether the history, which begins with an empty store, is linearizable by its keys and in its revisions. TooHard
+    """Whether the history, which begins with an empty store, is linearizable by its keys and in its revisions.
+    That a change of several keys is atomic is not looked at: watches and the log show that. TooHard
     after `effort` search steps in all. ValueError for a record that cannot be (an answer of another call's kind)."""
     operations = list(history)
-    by_key = defaultdict[str, list[Operation]](list)
     for operation in operations:
         _sound(operation)
-        by_key[operation.call.key].append(operation)
+    keys = by_key(operations)
     problems = list(revisions(operations))
     spent = 0
-    for key in sorted(by_key):
-        search = _Search(key, by_key[key], effort - spent)
+    for key in sorted(keys):
+        search = _Search(key, keys[key], effort - spent)
         problem = search.run()
         spent += search.spent
         if problem is not None:

@@ -5,16 +5,24 @@ answer has an unknown outcome: it may take effect at any later time, or never. O
 before it was sent) is no operation. Times are seconds of one monotonic clock, which processes of one machine share.
 """
 
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Iterable
 from typing import Literal, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from .watching import Message, Wanted
 
 
 class Put(Struct, frozen=True, tag="put"):
     key: str
+    value: str
+
+
+class PutAll(Struct, frozen=True, tag="put-all"):
+    """A transaction that puts one value in several keys."""
+
+    keys: tuple[str, ...]
     value: str
 
 
@@ -62,7 +70,7 @@ class Swapped(Struct, frozen=True, tag="swapped"):
     revision: int | None = None
 
 
-Call = Put | Get | Delete | Swap
+Call = Put | PutAll | Get | Delete | Swap
 Answer = Written | Found | Removed | Swapped
 
 
@@ -91,7 +99,7 @@ class Client(Protocol):
         """Refused or Lost when there is no answer."""
         ...
 
-    def watch(self, wanted: Wanted, start: int) -> AsyncIterator[Message]:
+    def watch(self, wanted: Wanted, start: int) -> AsyncGenerator[Message, None]:
         """What the watch says from revision `start` on, for ever; ends with Lost."""
         ...
 
@@ -106,6 +114,19 @@ def write_revision(operation: Operation) -> int | None:
     return None
 
 
+def by_key(operations: Iterable[Operation]) -> dict[str, list[Operation]]:
+    """What was done to each key; a change of several keys is one of each."""
+    found = defaultdict[str, list[Operation]](list)
+    for operation in operations:
+        call = operation.call
+        if isinstance(call, PutAll):
+            for key in call.keys:
+                found[key].append(structs.replace(operation, call=Put(key, call.value)))
+        else:
+            found[call.key].append(operation)
+    return found
+
+
 def said(operation: Operation) -> str:
     """The operation in one line."""
     call, answer = _called(operation.call), _answered(operation.answer)
@@ -117,6 +138,8 @@ def _called(call: Call) -> str:
     match call:
         case Put(key=key, value=value):
             return f"put {key}={value}"
+        case PutAll(keys=keys, value=value):
+            return f"put {' and '.join(keys)}={value}"
         case Swap(key=key, value=value, field=field, expected=expected):
             return f"put {key}={value} if {field} = {expected}"
         case Get(key=key):

@@ -6,10 +6,9 @@ store's revision shows the key's last change up to it.
 """
 
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from .operations import Found, Operation, Removed, Swapped, Written, said, write_revision
+from .operations import Found, Operation, Removed, Swapped, Written, by_key, said, write_revision
 
 
 def revisions(operations: Sequence[Operation]) -> Iterator[str]:
@@ -67,19 +66,13 @@ def _going_back(operations: Sequence[Operation]) -> Iterator[str]:
 
 
 def _snapshots(operations: Sequence[Operation]) -> Iterator[str]:
-    writes = defaultdict[str, list[int]](list)
-    for operation in operations:
-        revision = write_revision(operation)
-        if revision is not None:
-            writes[operation.call.key].append(revision)
-    for made in writes.values():
-        made.sort()
-    for operation in operations:
-        answer = operation.answer
-        if not isinstance(answer, Found) or answer.revision is None:
-            continue
-        made = writes[operation.call.key]
-        place = bisect_right(made, answer.revision)
-        last = made[place - 1] if place else 0
-        if answer.mod > answer.revision or (answer.value is not None and last > answer.mod):
-            yield f"this is not the key at that revision (it last changed in {last}):\n    {said(operation)}"
+    for history in by_key(operations).values():
+        made = sorted(revision for operation in history if (revision := write_revision(operation)) is not None)
+        for operation in history:
+            answer = operation.answer
+            if not isinstance(answer, Found) or answer.revision is None:
+                continue
+            place = bisect_right(made, answer.revision)
+            last = made[place - 1] if place else 0
+            if answer.mod > answer.revision or (answer.value is not None and last > answer.mod):
+                yield f"this is not the key at that revision (it last changed in {last}):\n    {said(operation)}"

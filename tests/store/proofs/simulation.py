@@ -8,9 +8,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from .operations import Answer, Call, Delete, Found, Get, Operation, Put, Removed, Swap, Swapped, Written
+from .operations import Answer, Delete, Found, Get, Operation, Put, Removed, Swap, Swapped, Written
 from .watching import Change
 
+OneKey = Put | Get | Delete | Swap
 DIES, HAUNTS = 96, 92
 
 
@@ -29,7 +30,7 @@ class Bug(StrEnum):
 
 @dataclass
 class _Pending:
-    call: Call
+    call: OneKey
     invoked: float
     answer: Answer | None = None
 
@@ -47,7 +48,7 @@ class Simulation:
     log: list[Change] = field(default_factory=list)
     _clock: int = 0
     _pending: dict[int, _Pending] = field(default_factory=dict)
-    _ghosts: list[Call] = field(default_factory=list)
+    _ghosts: list[OneKey] = field(default_factory=list)
     _known: dict[tuple[int, str], Found] = field(default_factory=dict)
     _done: list[Operation] = field(default_factory=list)
 
@@ -77,7 +78,7 @@ class Simulation:
             self._known[client, pending.call.key] = pending.answer
         self._done.append(Operation(f"c{client}", pending.call, pending.invoked, pending.answer, self._clock))
 
-    def _call(self, client: int, choice: int) -> Call:
+    def _call(self, client: int, choice: int) -> OneKey:
         key = f"k{choice // 8 % self.keys}"
         value = f"v{self._clock % self.values if self.values else self._clock}"
         known = self._known.get((client, key), Found(None, version=0))
@@ -102,7 +103,7 @@ class Simulation:
             lost = self.log.pop()
             self.states[lost.key].pop()
 
-    def _apply(self, call: Call) -> Answer:
+    def _apply(self, call: OneKey) -> Answer:
         state = self.states[call.key][-1]
         match call:
             case Put(value=value):

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -35,7 +35,7 @@ class Scripted:
             raise answer
         return answer
 
-    def watch(self, wanted: Wanted, start: int) -> AsyncIterator[Message]:
+    def watch(self, wanted: Wanted, start: int) -> AsyncGenerator[Message, None]:
         raise Lost("it only performs")
 
 

@@ -18,6 +18,7 @@ from .operations import (
     Get,
     Operation,
     Put,
+    PutAll,
     Removed,
     Swap,
     Swapped,
@@ -108,6 +109,12 @@ GOOD = {
         op("3-4", mod("b", 3), Swapped(succeeded=True, revision=4)),
         op("5-6", GET, Found("b", 4, 2)),
     ],
+    "a change of several keys": [
+        op("1-2", PutAll(("j", "k"), "a"), Written(2)),
+        op("3-", PutAll(("j", "k"), "b")),
+        op("4-5", GET, Found("b", 3, 2)),
+        op("6-7", Get("j"), Found("b", 3, 2)),
+    ],
     "keys are apart": [
         op("1-2", PUT_A, Written(2)),
         op("3-4", Get("other"), Found(None)),
@@ -153,6 +160,11 @@ BAD = {
         op("1-2", PUT_A, Written(2)),
         op("3-4", DELETE, Removed(1)),
         op("5-6", GET, Found("a", 2)),
+    ],
+    "a change of several keys lost in one": [
+        op("1-2", PutAll(("j", "k"), "a"), Written(2)),
+        op("3-4", Get("j"), Found("a", 2)),
+        op("5-6", GET, Found(None)),
     ],
     "a delete of what is not there": [op("1-2", DELETE, Removed(1))],
     "an unknown write that appears, goes, and appears again": [

@@ -115,9 +115,9 @@ def test_a_violation_is_a_line_that_says_what_and_where() -> None:
 
 
 def test_filters_leave_out_what_was_not_asked_for_and_nothing_else() -> None:
-    only_b = Wanted(matches=lambda key: key == "b")
+    only_b = Wanted("b", "c")
     no_puts = Wanted(puts=False)
-    bare = Wanted(matches=lambda key: key == "b", previous=False)
+    bare = Wanted("b", previous=False)
     assert check([Session(2, [batch("3b"), Progress(4), batch("5b")])], LOG, only_b, until=6) == ()
     assert check([Session(2, [batch("4a")])], LOG, no_puts, until=6) == ()
     assert check([Session(4, [Batch((Told(Change(5, "b", "2")),))])], LOG, bare, until=6) == ()

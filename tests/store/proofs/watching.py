@@ -9,7 +9,7 @@ are true, those asked for, and carry the right previous value. Each violation is
 
 import itertools
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
 from msgspec import Struct
@@ -66,24 +66,23 @@ class Session(Struct):
         """The revision up to which all was told, as far as the watch says itself: the next session starts after."""
         last = self.start - 1
         for message in _complete(self.messages):
-            last = max(last, *_revisions(message), 0)
+            last = max(last, *revisions_of(message), 0)
         return last
 
 
-def anything(key: str) -> bool:
-    return True
-
-
 class Wanted(Struct, frozen=True):
-    """What a watch asked for."""
+    """What a watch asked for: keys in [first, end), or from `first` on without an end; which kinds; and what was there
+    before."""
 
-    matches: Callable[[str], bool] = anything
+    first: str = ""
+    end: str = ""
     puts: bool = True
     deletes: bool = True
     previous: bool = True
 
     def includes(self, change: Change) -> bool:
-        return self.matches(change.key) and (self.deletes if change.value is None else self.puts)
+        inside = self.first <= change.key and (not self.end or change.key < self.end)
+        return inside and (self.deletes if change.value is None else self.puts)
 
 
 class Log:
@@ -156,7 +155,7 @@ def _atomic(messages: Sequence[Message]) -> Iterator[str]:
     ended = set[int]()
     going = set[int]()
     for message in messages:
-        here = set(_revisions(message)) if isinstance(message, Batch) else set[int]()
+        here = set(revisions_of(message)) if isinstance(message, Batch) else set[int]()
         for revision in sorted(here & ended):
             yield f"Atomic: the events of revision {revision} came in batches that do not belong together"
         going |= here
@@ -220,7 +219,8 @@ def _complete(messages: Sequence[Message]) -> Sequence[Message]:
     return messages[:end]
 
 
-def _revisions(message: Message) -> list[int]:
+def revisions_of(message: Message) -> list[int]:
+    """Those that a message speaks of."""
     if isinstance(message, Progress):
         return [message.revision]
     return [event.change.revision for event in message.events]
