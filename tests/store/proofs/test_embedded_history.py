@@ -4,6 +4,7 @@ guarantees, and its log is what was said of it.
 
 import asyncio
 import random
+import shutil
 import signal
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -208,3 +209,26 @@ async def test_a_fault_between_a_client_and_the_store_is_found(faulty: type[Stor
     found = await in_process(faulty(store), store)
     await store.close()
     assert any(words in problem for problem in found)
+
+
+async def test_a_disk_that_loses_what_was_acknowledged_is_found(rundir: Path) -> None:
+    history, disk, copy = History(), rundir / "store", rundir / "copy"
+    async with victim(rundir) as served:
+        for life in range(3):
+            async with asyncio.TaskGroup() as tasks:
+                clients = [SocketClient(served.socket) for _ in CLIENTS]
+                for name, client in zip(CLIENTS, clients, strict=True):
+                    name = f"{name}.{life}"
+                    tasks.create_task(work(name, client, history, keys=KEYS, count=20, seed=1, back=served.back))
+            for client in clients:
+                client.close()
+            await served.kill()
+            if life == 0:
+                shutil.copytree(disk, copy)
+            if life == 1:
+                shutil.rmtree(disk)
+                copy.rename(disk)
+            await served.start()
+    found = "\n".join(linearizable.check(history.operations()).problems)
+    assert "the revision went back" in found
+    assert "no order explains" in found
