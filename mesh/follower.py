@@ -1,17 +1,14 @@
-"""Keeps a catalog in step with the store: reads everything, then follows the watch; begins anew when that breaks.
-
-While the store is away the catalog keeps what was known last.
-"""
+"""Keeps a catalog in step with the store (store/follow.py), and tells who waits when it has a revision."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from hawser.store import Store, StoreError, WatchBatch
+from hawser.store import KeyValue, Store, WatchBatch
+from hawser.store.follow import follow
 
 from .catalog import Catalog
 from .model import SERVICES
 
-RETRY = 0.5
 SEEN_WITHIN = 2.0
 
 
@@ -26,17 +23,15 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        while True:
-            try:
-                found = await self._store.range(SERVICES, prefix=True)
-                self.catalog.reset(found.kvs, found.revision)
-                self._moved(None)
-                async with self._store.watch(SERVICES, prefix=True, from_revision=found.revision + 1) as batches:
-                    async for batch in batches:
-                        self.catalog.apply(batch)
-                        self._moved(batch)
-            except StoreError:
-                await asyncio.sleep(RETRY)
+        await follow(self._store, SERVICES, self._reset, self._apply)
+
+    def _reset(self, entries: Sequence[KeyValue], revision: int) -> None:
+        self.catalog.reset(entries, revision)
+        self._moved(None)
+
+    def _apply(self, batch: WatchBatch) -> None:
+        self.catalog.apply(batch)
+        self._moved(batch)
 
     async def seen(self, revision: int) -> None:
         """Wait until the catalog has a revision that was just written, so that a caller reads its own writes; for two

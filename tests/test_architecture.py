@@ -35,6 +35,7 @@ IMPURE = {
     "store.embedded.lessor": "leases on the loop's clock",
     "store.embedded.feed": "wakes watchers",
     "store.embedded.past": "waits for pages of the log",
+    "store.cluster.registration": "the agent of a machine's place in its cluster",
     "store.follow": "follows a watch",
     "store.loop": "the loop every agent runs",
     "store.migrate": "reads one store and writes another",
