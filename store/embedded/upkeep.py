@@ -82,17 +82,18 @@ class Upkeep(Base):
         await self.set_meta(ALARM, None)
 
     async def hash(self, revision: int = 0) -> tuple[int, int]:
-        """CRC-32C over every change up to a revision (0: now) that is kept, and the last compacted revision: equal to
-        etcd's HashKV of the same history, compacted at the same revision. Future, Compacted."""
+        """CRC-32C over every change up to a revision (0: now) that is kept, and the last compacted revision (-1: none):
+        what etcd's HashKV answers after the same history, compacted at the same revision. Future; Compacted of the
+        compacted revision too (as in etcd 3.4)."""
         self.groups.check()
         if revision > self.keys.revision:
             raise future(revision, self.keys.revision)
         while True:
             upto, oldest = revision or self.keys.revision, self.compacted
-            if revision and revision < oldest:
+            if revision and revision <= oldest:
                 raise compacted(revision, oldest)
             with suppress(Compacted):  # meanwhile: again, or too late
-                return await self.hash_rows(oldest, upto), oldest
+                return await self.hash_rows(oldest, upto), oldest or -1
 
     async def hash_rows(self, oldest: int, upto: int) -> int:
         """The hash of what is kept since `oldest` up to a revision; the subclass's part."""
