@@ -1,0 +1,30 @@
+"""What carries calls to a cluster, as the parts of the client see it."""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from ..services import Call
+from .endpoints import Endpoint
+from .transport import Q, R, Stream
+
+
+class Calls(Protocol):
+    """One call to whichever endpoint works, or to one. StoreError; OutcomeUnknown when a call that is not `repeatable`
+    (twice is the same as once) may have been done."""
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]: ...
+
+    async def call(
+        self,
+        call: Call[Q, R],
+        request: Q,
+        *,
+        repeatable: bool = False,
+        timeout: float | None = None,
+        at: Endpoint | None = None,
+    ) -> R: ...
+
+    def stream(
+        self, call: Call[Q, R], *, at: Endpoint | None = None
+    ) -> AbstractAsyncContextManager[tuple[Stream[Q, R], Endpoint, str]]: ...

@@ -1,0 +1,202 @@
+"""Calls to a cluster: the endpoint that works, another when it fails, within a deadline; and who asks (session.py).
+
+What may be tried again, and where, is decided in retry.py and endpoints.py. A call that may have changed something
+and was not answered ends with `OutcomeUnknown`; one that nobody took within its time with Unavailable, which names
+every endpoint and what was wrong with it.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from ....errors import StoreError, Unavailable
+from ... import etcd_pb2 as pb
+from ... import services
+from ...errors import EtcdError, meant
+from ...services import Call
+from ..endpoints import Endpoint, Roster
+from ..retry import AUTH_OFF, OutcomeUnknown, Turn, judge
+from ..transport import Failed, Q, R, Stream, Transport
+from .session import Credentials, Session, metadata
+
+TIMEOUT = 5.0
+LEAST = 0.5  # seconds for one of several attempts
+CLOSED = "the store is closed"
+Failure = EtcdError | Failed
+
+
+class Pool:
+    """The endpoints of one cluster. `timeout` seconds is what a call may take unless it says otherwise."""
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        transport: Callable[[Endpoint], Transport],
+        *,
+        timeout: float = TIMEOUT,
+        credentials: Credentials | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.roster = Roster(endpoints, chance)
+        self.timeout = timeout
+        self.session = Session(credentials, self._log_in)
+        self._open = transport
+        self._transports: dict[Endpoint, Transport] = {}
+        self._clock = asyncio.get_running_loop().time
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.closed = False
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return self.roster.endpoints
+
+    async def call(
+        self,
+        call: Call[Q, R],
+        request: Q,
+        *,
+        repeatable: bool = False,
+        timeout: float | None = None,
+        at: Endpoint | None = None,
+    ) -> R:
+        """One call; `repeatable` when twice is the same as once; `at` one endpoint and no other. StoreError."""
+        self.check()
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            return await self._call(call, request, repeatable, self.timeout if timeout is None else timeout, at)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def _call(
+        self,
+        call: Call[Q, R],
+        request: Q,
+        repeatable: bool,
+        timeout: float,
+        at: Endpoint | None,
+        *,
+        login: bool = False,
+    ) -> R:
+        deadline = self._clock() + timeout
+        logins = 0
+        while True:
+            endpoint = at or await self._next(deadline)
+            token = "" if login else await self.session.token()
+            left = deadline - self._clock()
+            try:
+                response = await self._transport(endpoint).unary(
+                    call, request, timeout=self._share(left, repeatable, at), metadata=metadata(token)
+                )
+            except (EtcdError, Failed) as failure:
+                turn = judge(failure, repeatable=repeatable)
+                if turn is Turn.LOG_IN and self.session.credentials and not login and logins < 2:
+                    logins += 1
+                    await self.session.renew(token)
+                    continue
+                self._after(failure, turn, endpoint, call)
+                if at is not None:
+                    raise Unavailable(f"etcd does not answer at {at} ({said(failure)}); is it running?") from None
+            else:
+                self.roster.worked(endpoint)
+                return response
+
+    def _share(self, left: float, repeatable: bool, at: Endpoint | None) -> float:
+        """How long one attempt may take: with others to go to, half of what is left."""
+        left = max(left, 0.001)
+        return max(left / 2, min(left, LEAST)) if repeatable and at is None and len(self.roster.endpoints) > 1 else left
+
+    def _after(self, failure: Failure, turn: Turn, endpoint: Endpoint, call: Call[Q, R]) -> None:
+        """Raise what a failure means, or note it and come back for another try."""
+        if turn in (Turn.GIVE_UP, Turn.LOG_IN):
+            assert isinstance(failure, EtcdError)
+            raise error_of(failure) from None
+        self._note(endpoint, failure)
+        if turn is Turn.UNKNOWN:
+            raise OutcomeUnknown(
+                f"etcd at {endpoint} did not answer ({said(failure)}): the outcome of {call.name} is unknown; "
+                "look before doing it again"
+            ) from None
+
+    def _note(self, endpoint: Endpoint, failure: Failure) -> None:
+        final = isinstance(failure, Failed) and failure.final
+        self.roster.failed(endpoint, self._clock(), said(failure), final=final)
+
+    async def _next(self, deadline: float | None) -> Endpoint:
+        """The endpoint to use, when it has rested. Unavailable when that is after the deadline."""
+        endpoint, rest = self.roster.pick(self._clock())
+        if deadline is not None and (self._clock() + rest >= deadline or (rest and self.roster.hopeless())):
+            raise Unavailable(self.story())
+        if rest:
+            await asyncio.sleep(rest)
+        return endpoint
+
+    @asynccontextmanager
+    async def stream(
+        self, call: Call[Q, R], *, at: Endpoint | None = None
+    ) -> AsyncIterator[tuple[Stream[Q, R], Endpoint, str]]:
+        """A stream to the endpoint whose turn it is, or `at` one; with the token that opened it. What goes wrong within
+        is noted, and raised as it is: EtcdError, Failed."""
+        self.check()
+        endpoint = at or await self._next(None)
+        try:
+            token = await self.session.token()
+            transport = self._transport(endpoint)
+            async with transport.stream(call, timeout=self.timeout, metadata=metadata(token)) as stream:
+                yield stream, endpoint, token
+        except (EtcdError, Failed) as failure:
+            if judge(failure, repeatable=True) is not Turn.LOG_IN:
+                self._note(endpoint, failure)
+            raise
+
+    async def _log_in(self, credentials: Credentials) -> str:
+        request = pb.AuthenticateRequest(name=credentials.user, password=credentials.password)
+        try:
+            response = await self._call(services.AUTHENTICATE, request, True, self.timeout, None, login=True)
+        except StoreError as error:
+            if AUTH_OFF.removeprefix("etcdserver: ") in str(error):
+                return ""
+            raise
+        return response.token
+
+    def _transport(self, endpoint: Endpoint) -> Transport:
+        found = self._transports.get(endpoint)
+        if found is None:
+            found = self._transports[endpoint] = self._open(endpoint)
+        return found
+
+    @property
+    def shares(self) -> bool:
+        """Whether one stream carries many watches."""
+        return self._transport(self.roster.endpoints[0]).shares
+
+    def story(self) -> str:
+        """Why nobody answers, in one line."""
+        return f"etcd does not answer at {self.roster.story()}; is it running?"
+
+    def check(self) -> None:
+        if self.closed:
+            raise Unavailable(CLOSED)
+
+    async def close(self) -> None:
+        """Refuse what is new, finish what was accepted, then hang up."""
+        self.closed = True
+        await self._idle.wait()
+        transports, self._transports = list(self._transports.values()), {}
+        for transport in transports:
+            await transport.close()
+
+
+def error_of(failure: EtcdError) -> StoreError:
+    """etcd's error as ours."""
+    return meant(failure.code, failure.text)
+
+
+def said(failure: Failure) -> str:
+    """What went wrong, for a sentence about an endpoint."""
+    return failure.reason if isinstance(failure, Failed) else failure.text.removeprefix("etcdserver: ")

@@ -1,0 +1,58 @@
+"""Who the client is to etcd: a token got for a name and a password, and a new one when it is no longer taken.
+
+etcd gives tokens that one member may forget before another, and drops them when users or roles change; so a refusal is
+answered by one new token, however many calls were refused at once. Tokens and passwords are in no message.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from ..transport import Metadata
+
+# a member without a leader says so at once, instead of keeping who asks
+LEADER = ("hasleader", "true")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user of etcd."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+class Session:
+    """The token in use. `log_in` asks etcd for one; it returns "" when etcd asks for none."""
+
+    def __init__(self, credentials: Credentials | None, log_in: Callable[[Credentials], Awaitable[str]]) -> None:
+        self.credentials = credentials
+        self._log_in = log_in
+        self._lock = asyncio.Lock()
+        self._token: str | None = None if credentials else ""
+        self._born = 0.0
+
+    async def token(self) -> str:
+        """The token to use; "" is none."""
+        if self._token is None:
+            await self.renew(None)
+        return self._token or ""
+
+    async def renew(self, refused: str | None) -> None:
+        """Get a new token unless somebody did already since `refused` was in use. Denied, Unavailable."""
+        if self.credentials is None:
+            return
+        async with self._lock:
+            if self._token == refused:
+                self._token = await self._log_in(self.credentials)
+                self._born = asyncio.get_running_loop().time()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the token was got."""
+        return asyncio.get_running_loop().time() - self._born
+
+
+def metadata(token: str) -> Metadata:
+    """What goes with every call."""
+    return (LEADER, ("token", token)) if token else (LEADER,)
