@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
+from .document import dump_faults
 from .errors import Invalid, LabError
+from .faults import lines
 from .lab import PATIENCE, RUN, Lab, labs, remove
 from .model import DEFAULT_BASE
 from .report import Report
@@ -36,6 +38,10 @@ def _shape(command: F) -> F:
     command = click.option("--ipbase", default=DEFAULT_BASE, show_default=True, metavar="CIDR")(command)
     text = "single,3  linear,4  linear,k=4,n=2  tree,depth=2,fanout=16"
     return click.option("--topo", default="minimal", show_default=True, metavar="SHAPE", help=text)(command)
+
+
+def _one_way(command: F) -> F:
+    return click.option("--one-way", is_flag=True, help="Only what A sends; what it is sent is as it was.")(command)
 
 
 @click.group()
@@ -101,18 +107,21 @@ def ls(json_: bool, run: Path) -> None:
 @_json
 @click.argument("name")
 def show(name: str, json_: bool, run: Path) -> None:
-    """The hosts, switches and links of a lab."""
+    """The hosts, switches and links of a lab, and what is wrong with them."""
     found = Lab.find(name, run=run)
     topology = found.topology
     links = [(link.a.interface, link.b.interface) for link in topology.links]
     if json_:
         hosts = [{"name": host.name, "address": str(host.address), "mac": host.mac} for host in topology.hosts]
         document = {"name": name, "shape": found.shape, "hosts": hosts, "switches": list(topology.switches)}
-        click.echo(json.dumps(document | {"links": links}, indent=2))
+        click.echo(json.dumps(document | {"links": links, "faults": dump_faults(found.faults)}, indent=2))
         return
     _table(("HOST", "ADDRESS", "MAC"), [(host.name, str(host.address), host.mac) for host in topology.hosts])
     click.echo()
     _table(("LINK", "TO"), links)
+    if wrong := lines(found.faults):
+        click.echo()
+        _table(("WHERE", "FAULT"), wrong)
 
 
 @lab.command(context_settings=PASS_ON)
@@ -139,6 +148,50 @@ def exec(name: str, host: str, argv: Sequence[str], run: Path) -> int:
 def pingall(name: str, json_: bool, timeout: float, run: Path) -> int:
     """Ping between all pairs of hosts; exit code 1 when any was lost."""
     return _pingall(Lab.find(name, run=run), json_, timeout)
+
+
+@lab.command()
+@_run
+@_one_way
+@click.argument("name")
+@click.argument("a")
+@click.argument("b", required=False)
+def cut(name: str, a: str, b: str | None, one_way: bool, run: Path) -> None:
+    """Lose every frame on the links of A, on the link of A and B, or between two hosts A and B only."""
+    Lab.find(name, run=run).cut(a, b, one_way=one_way)
+
+
+@lab.command()
+@_run
+@click.argument("name")
+@click.argument("groups", nargs=-1, metavar="[HOST,HOST...]...")
+def partition(name: str, groups: Sequence[str], run: Path) -> None:
+    """Let hosts hear those of their own group only, and those in no group: `partition t h1 h2,h3`. No group ends it."""
+    Lab.find(name, run=run).partition(*(group.split(",") for group in groups))
+
+
+@lab.command()
+@_run
+@_one_way
+@click.option("--rate", metavar="RATE", help="Bits per second: 10mbit.")
+@click.option("--delay", metavar="TIME", default="0s", help="20ms; the kernel needs netem for it.")
+@click.option("--loss", metavar="PERCENT", default="0%", help="1%.")
+@click.argument("name")
+@click.argument("a")
+@click.argument("b", required=False)
+def impair(name: str, a: str, b: str | None, one_way: bool, run: Path, **how: Any) -> None:
+    """Make the links of A, or the link of A and B, slow or lossy, each way. Replaces what they had."""
+    Lab.find(name, run=run).impair(a, b, one_way=one_way, **how)
+
+
+@lab.command()
+@_run
+@click.argument("name")
+@click.argument("a", required=False)
+@click.argument("b", required=False)
+def heal(name: str, a: str | None, b: str | None, run: Path) -> None:
+    """Make everything well again, or the links of A, the link of A and B, what is cut between hosts A and B."""
+    Lab.find(name, run=run).heal(a, b)
 
 
 @lab.command(name="run", context_settings=PASS_ON)

@@ -5,6 +5,7 @@ written down first and made true as a whole: one transaction of nftables in the 
 interface whose impairment is another. One that the kernel refuses is taken back.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -108,8 +109,9 @@ class Wires:
     def attach(self, name: str = "here", *, switch: str | None = None) -> Attachment:
         """Give the caller's network namespace a link to a switch (the first by default) and an address in the lab.
 
-        From then on the caller is a host called `name` to `cut`, `partition` and `impair`, and hears everybody until
-        then. The interface is `<name>-eth0`; it goes with the lab. Exists, Invalid, Conflict, LabError.
+        The caller is then a host called `name` to `cut`, `partition` and `impair`, and hears everybody until it is. The
+        interface is `<name>-eth0`, which goes with the lab; the lab's whole subnet (10.0.0.0/8 unless `ipbase` says
+        otherwise) is routed to it. Exists, Invalid, Conflict, LabError.
         """
         with locked(self.home, patience=PATIENCE):
             state = self._state()
@@ -138,12 +140,11 @@ class Wires:
         return Host(name=name, address=address, mac=""), Link(End(name, 0), End(chosen, port))
 
     def _cable(self, net: Topology, host: Host, link: Link) -> None:
-        number = FIRST_PEER + len(net.links)
         cable = Cable(
             name=link.a.interface,
-            index=number,
+            index=_index(f"{self.home.path.resolve()}/{host.name}"),
             peer=link.b.interface,
-            peer_index=number,
+            peer_index=FIRST_PEER + len(net.links),
             bridge=FIRST_BRIDGE + net.switches.index(link.b.node),
         )
         fabric = os.open(self.home.space(FABRIC), os.O_RDONLY | os.O_CLOEXEC)
@@ -178,6 +179,12 @@ class Wires:
         if not self.home.whole():
             raise Conflict(f"lab {self.name} is not up; see: hawser lab ls")
         return self.home.read()
+
+
+def _index(key: str) -> int:
+    """An interface index to ask for in a namespace that others use too: what follows in a batch goes by it, and must
+    not be able to hit a link of theirs."""
+    return (1 << 29) | int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") >> 3
 
 
 def _name(member: Member) -> str:

@@ -95,6 +95,34 @@ def test_pingall_with_a_loss_ends_with_1(rundir: Path, capfd: pytest.CaptureFixt
     assert lab("down", rundir, "lab") == 0
 
 
+@pytest.mark.root
+def test_wires_are_cut_slowed_shown_and_healed(rundir: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert lab("up", rundir, "--name", "a", "--topo", "single,3") == 0
+    assert lab("cut", rundir, "a", "h1", "h2", "--one-way") == 0
+    assert lab("partition", rundir, "a", "h1,h2", "h3") == 0
+    assert lab("impair", rundir, "a", "h3", "s1", "--rate", "10mbit", "--loss", "1%") == 0
+    capfd.readouterr()
+    assert lab("pingall", rundir, "--json", "--timeout", "0.1", "a") == 1
+    assert json.loads(capfd.readouterr().out)["received"] == 0
+    assert lab("show", rundir, "a") == 0
+    assert [" ".join(line.split()) for line in capfd.readouterr().out.splitlines()[-5:]] == [
+        "WHERE FAULT",
+        "h1 to h2 cut",
+        "h1 h2 | h3 partition",
+        "from h3-eth0 rate 10000000 bit/s, loss 1 %",
+        "from s1-eth3 rate 10000000 bit/s, loss 1 %",
+    ]
+    assert lab("heal", rundir, "a", "h1", "h2") == lab("partition", rundir, "a") == 0
+    assert lab("show", rundir, "a", "--json") == 0
+    faults = json.loads(capfd.readouterr().out)["faults"]
+    assert (faults["apart"], faults["groups"], len(faults["impaired"])) == ([], [], 2)
+    assert lab("heal", rundir, "a") == 0
+    assert lab("cut", rundir, "a", "h9") == 3
+    assert lab("impair", rundir, "a", "h1", "h2", "--loss", "1%") == 2
+    assert lab("impair", rundir, "a", "h1", "--delay", "20") == 2
+    assert lab("down", rundir, "a") == 0
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -116,6 +144,13 @@ def test_a_misuse_ends_with_2_and_builds_nothing(words: tuple[str, ...], rundir:
 
 
 def test_an_unknown_lab_ends_with_3(rundir: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    for words in (("down", "x"), ("show", "x"), ("pingall", "x"), ("exec", "x", "h1", "true")):
+    for words in (
+        ("down", "x"),
+        ("show", "x"),
+        ("pingall", "x"),
+        ("exec", "x", "h1", "true"),
+        ("cut", "x", "h1"),
+        ("heal", "x"),
+    ):
         assert lab(words[0], rundir, *words[1:]) == 3
         assert capfd.readouterr().err == "hawser: there is no lab x; see: hawser lab ls\n"

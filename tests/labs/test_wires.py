@@ -325,6 +325,18 @@ def test_a_caller_may_sit_in_several_labs_and_at_several_switches(row: Lab, rund
     assert subprocess.run(["ping", "-c1", "-W1", "10.0.0.1"], stdout=subprocess.DEVNULL).returncode == 0
 
 
+def test_labs_that_are_alike_do_not_touch_each_others_links_at_the_caller(lab: Lab, rundir: Path) -> None:
+    lab.attach()
+    with Lab(single(5, ipbase="10.9.0.0/24"), name="u", run=rundir) as twin:
+        before = subprocess.run(["ip", "address"], capture_output=True).stdout
+        with pytest.raises(LabError, match="create link here-eth0 - s1-eth6: File exists"):
+            twin.attach()
+        assert subprocess.run(["ip", "address"], capture_output=True).stdout == before
+        twin.attach("twin")
+        for address in ("10.0.0.1", "10.9.0.1"):
+            assert subprocess.run(["ping", "-c1", "-W1", address], stdout=subprocess.DEVNULL).returncode == 0
+
+
 def test_the_callers_link_goes_with_the_lab(rundir: Path) -> None:
     before = socket.if_nameindex()
     with Lab(single(2), run=rundir) as lab:
