@@ -1,11 +1,13 @@
 """The engine: from what is wanted of all units to where each one runs.
 
+Every machine has one; that of the machine which leads decides, the others rest.
+
 One pass reads the intent, decides (placement.py), compares with the placements that are stored and writes what
 differs. A write holds only if unit and order are as they were read; else the change wakes the engine again.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from hawser.store import DeleteOp, KeyValue, PutOp, Store, StoreError, absent, unchanged
 from hawser.store.loop import reconcile_loop
@@ -24,13 +26,17 @@ AGAIN = 1.0
 
 
 class Engine:
-    """Places units; one in the whole fleet. `machine` is the one there is."""
+    """Places units on `machines()`; None: another engine does. `wake` it when that changes."""
 
-    def __init__(self, store: Store, machine: str | Machine) -> None:
+    def __init__(self, store: Store, machines: Callable[[], Sequence[Machine] | None]) -> None:
         self._store = store
-        self._machines = (machine if isinstance(machine, Machine) else Machine(id=machine),)
+        self._machines = machines
         self._wake = asyncio.Event()
         self._fleets: dict[str, tuple[str, Fleet | str]] = {}
+
+    def wake(self) -> None:
+        """The machines have changed, or who decides."""
+        self._wake.set()
 
     async def run(self) -> None:
         """Decide whenever something changes, until cancelled."""
@@ -51,6 +57,9 @@ class Engine:
         return self._steps({entry.key: entry for entry in listed.kvs})
 
     def _steps(self, entries: Mapping[str, KeyValue]) -> tuple[Step[Placement], ...]:
+        machines = self._machines()
+        if machines is None:
+            return ()
         stored = {
             key.removeprefix(PLACEMENTS): records.decode(entry.value, Placement) or Placement()
             for key, entry in entries.items()
@@ -61,7 +70,7 @@ class Engine:
         }
         fleets = {name: self._fleet(name, intent.hash, intent.text) for name, intent in intents.items()}
         able = {name: fleet for name, fleet in fleets.items() if isinstance(fleet, Fleet)}
-        decisions = place(able, self._machines, {name: placed.machines for name, placed in stored.items()})
+        decisions = place(able, machines, {name: placed.machines for name, placed in stored.items()})
         decisions |= {name: Decision(reason=bad) for name, bad in fleets.items() if isinstance(bad, str)}
         desired = {name: Placement(machines=d.machines, reason=d.reason) for name, d in decisions.items()}
         return plan(desired, stored, differs=_differs)

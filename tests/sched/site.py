@@ -7,6 +7,7 @@ from typing import Any
 
 from hawser.sched.agent import Agent
 from hawser.sched.engine import Engine
+from hawser.sched.placement import Machine
 from hawser.sched.registry import Registry
 from hawser.store import MemoryStore, Store
 
@@ -32,7 +33,8 @@ class Site:
         agent = self.agent = Agent(self.store, MACHINE, manager, boot=self.boot)
         manager.changed = agent.wake
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(agent.run()), group.create_task(Engine(self.store, MACHINE).run())]
+            engine = Engine(self.store, lambda: [Machine(id=MACHINE)])
+            tasks = [group.create_task(agent.run()), group.create_task(engine.run())]
             try:
                 yield agent
             finally:
