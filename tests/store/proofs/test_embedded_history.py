@@ -129,7 +129,7 @@ async def test_killed_again_and_again_it_is_linearizable_and_its_watches_lose_an
                 for name, client in zip(CLIENTS, clients, strict=False):
                     workers.create_task(work(name, client, history, keys=KEYS, count=400, seed=seed, back=served.back))
             last = await now(clients[0])
-            await auntil(partial(_reached, watchers, last), what="the watches")
+            await auntil(partial(_reached, watchers, last), timeout=30, what="the watches")
             for task in following:
                 task.cancel()
         for client in clients:
