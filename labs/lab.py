@@ -12,6 +12,7 @@ line sees it. The calls block; from asyncio use `async with` and `asyncio.to_thr
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,7 @@ from .drivers import processes
 from .drivers.home import Home, homes, locked
 from .drivers.node import Node
 from .drivers.ping import pingall
-from .drivers.process import Process
+from .drivers.process import Process, end
 from .drivers.wires import Wires
 from .errors import Conflict, Denied, LabError, NotFound, Unavailable
 from .model import Topology, check_name
@@ -83,13 +84,10 @@ class Lab(Wires):
 
     def down(self, *, timeout: float = PATIENCE) -> None:
         """Remove it with every process in it; nothing when it is gone. Errors as `remove`."""
-        try:
-            remove(self.name, run=self.home.path.parent.parent, timeout=timeout)
-        except NotFound:
-            return
-        for process in self._started:  # they have been killed
-            process.wait()
+        end(self._started)
         self._started.clear()
+        with suppress(NotFound):
+            remove(self.name, run=self.home.path.parent.parent, timeout=timeout)
 
     def host(self, name: str) -> Node:
         """A host by name; NotFound."""

@@ -65,7 +65,7 @@ class Home:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            raise Conflict(f"lab {self.name} is being set up or removed by another process; try again") from None
+            raise Conflict(f"lab {self.name} is being worked on by another process; try again") from None
         return descriptor
 
     def busy(self) -> bool:
@@ -123,10 +123,13 @@ class Home:
         return {node.stat().st_ino for node in self.kept()}
 
     def host(self, name: str) -> Path:
-        """The directory of a host, made when it is missing. Denied, LabError."""
+        """The directory of a host, made when it is missing. NotFound, Denied, LabError."""
         path = self.hosts / name
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            for directory in (self.hosts, path):
+                directory.mkdir(exist_ok=True)
+        except FileNotFoundError:
+            raise NotFound(f"there is no lab {self.name}; see: hawser lab ls") from None
         except OSError as error:
             raise _wrapped(error, f"make {path}") from error
         return path

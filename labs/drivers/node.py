@@ -90,10 +90,8 @@ class Node:
 
     def crash(self) -> None:
         """Kill everything on the host at once (SIGKILL), as a loss of power does; links and files stay."""
+        _process.end(process for process in self._started if process.host == self.name)
         processes.end({self._space.stat().st_ino})
-        for process in self._started:
-            if process.host == self.name:
-                process.wait()
 
     def _finish(self, argv: Sequence[str], timeout: float | None, **options: Any) -> "subprocess.CompletedProcess[str]":
         process = self.popen(argv, stdin=subprocess.DEVNULL, **options)

@@ -8,7 +8,7 @@ this object does.
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -104,3 +104,12 @@ def start(
             "start_new_session": True,
         }
         return Process(host, name, log, popen(space, argv, options))
+
+
+def end(started: Iterable[Process]) -> None:
+    """Kill them all, wherever they have gone, and wait for them."""
+    every = tuple(started)
+    for process in every:
+        process.kill()
+    for process in every:
+        process.wait()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hawser.labs import Lab, Process, labs, remove, single
-from hawser.labs.errors import Exists, Invalid, Unavailable
+from hawser.labs.errors import Exists, Invalid, NotFound, Unavailable
 from tests.wait import auntil, until
 
 pytestmark = pytest.mark.root
@@ -183,14 +183,18 @@ def test_down_leaves_no_process_no_mount_and_no_file(rundir: Path) -> None:
         subprocess.run(["mount", "-t", "tmpfs", "none", str(disk / "inner")], check=True)
         (disk / "inner" / "file").touch()
         busy = lab.host("h1").start("sleep 1000", cwd=disk)
+        gone = lab.host("h1").start("unshare --net sleep 1000")
+        until(lambda: "sleep" in Path(f"/proc/{gone.pid}/cmdline").read_text().split("\0")[0], what="unshare")
         lab.partition(["h1"], ["h2", "h3"])
         lab.impair("h3", rate="1mbit")
         spaces = lab.home.inodes()
-    assert [process.returncode for process in (*processes, busy)] == [-signal.SIGKILL] * 3
+    assert [process.returncode for process in (*processes, busy, gone)] == [-signal.SIGKILL] * 4
     assert mounts(rundir) == before
     assert not list(rundir.rglob("*"))
     assert [name for _, name in socket.if_nameindex() if name == "here-eth0"] == []
     assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and space(pid) in spaces]
+    with pytest.raises(NotFound, match="there is no lab t"):
+        _ = lab.host("h1").path
 
 
 def space(pid: str) -> int:
