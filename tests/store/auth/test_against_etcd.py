@@ -12,7 +12,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from hawser.store.auth import (
     NEEDS_3_4,
@@ -211,8 +211,22 @@ def listed(state: AuthState, name: str) -> dict[str, Any]:
     return {"perm": bare or None}
 
 
+def by_root(*steps: Change) -> list[tuple[Change, str | None]]:
+    return [(step, ROOT) for step in steps]
+
+
 @SETTINGS
-@given(steps=st.lists(st.tuples(CHANGES, CALLERS), max_size=16), begun=st.booleans())
+@given(
+    steps=st.lists(st.tuples(CHANGES, CALLERS), min_size=2, max_size=16),
+    begun=st.sampled_from([True, True, True, False]),
+)
+@example(by_root(delete_role("r")), True)
+@example(by_root(delete_role("r"), add_role("r")), True)
+@example(by_root(add_role("s"), grant_role("u", "s"), grant_role("u", "r"), revoke_role("u", "r")), True)
+@example(by_root(delete_user("u"), add_user("u", False), change_password("u"), grant_role("u", ROOT)), True)
+@example(by_root(ENABLE, add_role(ROOT), delete_role(ROOT), DISABLE, delete_role(ROOT), ENABLE), True)
+@example(by_root(ENABLE, delete_user(ROOT), revoke_role(ROOT, ROOT), DISABLE, delete_user(ROOT), ENABLE), True)
+@example([(ENABLE, None), (add_user("v", True), None), (add_user("v", True), "u"), (ENABLE, "u")], True)
 def test_every_change_and_answer_is_etcds(etcd: RealEtcd, steps: list[tuple[Change, str | None]], begun: bool) -> None:
     etcd.empty()
     state = AuthState()
@@ -220,10 +234,24 @@ def test_every_change_and_answer_is_etcds(etcd: RealEtcd, steps: list[tuple[Chan
         state = both(etcd, state, step, caller)
     for caller in (ROOT, "u", None):
         check_answers(etcd, state, caller)
-    if state.enabled:
-        who = Identity(ROOT, state.revision)
-        token = etcd.token(ROOT, state.revision)
-        assert etcd.refusal("kv/range", {"key": b64(b"a")}, token) == refused(lambda: Guard(state).range(who, b"a"))
+    for step in (add_user(ROOT, True), grant_role(ROOT, ROOT), ENABLE):
+        state = both(etcd, state, step, ROOT)
+    token = etcd.token(ROOT, state.revision)
+    assert etcd.refusal("kv/range", {"key": b64(b"a")}, token) is None, "their revision is ours"
+
+
+FEW = (st.sampled_from([b"a", b"b"]), st.sampled_from([b"", b"c", b"\0"]))
+GRANTS = st.builds(Permission, st.sampled_from(Right), *FEW).map(lambda permission: grant_permission("r", permission))
+
+
+@SETTINGS
+@given(steps=st.lists(GRANTS | GRANTS | st.builds(revoke_permission, st.just("r"), *FEW), max_size=10))
+def test_permissions_of_a_role_are_kept_as_etcd_keeps_them(etcd: RealEtcd, steps: list[Change]) -> None:
+    etcd.empty()
+    state = AuthState()
+    for step in [add_role("r"), *steps]:
+        state = both(etcd, state, step, None)
+    check_answers(etcd, state, None)
 
 
 REQUESTS = st.recursive(
@@ -296,23 +324,30 @@ def with_permissions(etcd: RealEtcd, first: list[Permission], second: list[Permi
     return state
 
 
+RANGES = [
+    RangeOp(key, end)
+    for key in (b"a", b"a\0", b"b", b"c", b"d")
+    for end in (b"", b"b", b"c", b"e", b"\0")
+    if not backwards(key, end)
+]
+
+
 @SETTINGS
 @given(
     first=st.lists(PERMISSIONS, max_size=4),
-    second=st.lists(PERMISSIONS, max_size=3),
-    requests=st.lists(REQUESTS.filter(lambda op: not inverted(op)), max_size=20),
+    second=st.lists(PERMISSIONS, min_size=1, max_size=4),
+    requests=st.lists(REQUESTS.filter(lambda op: not inverted(op)), min_size=1, max_size=12),
 )
 def test_every_verdict_is_etcds(
     etcd: RealEtcd, first: list[Permission], second: list[Permission], requests: list[Op[bytes]]
 ) -> None:
     state = with_permissions(etcd, first, second)
     guard = Guard(state)
-    for at, op in enumerate(requests):
-        callers = ("u",) if at else ("u", "v", "ghost", ROOT, None)
-        for caller in callers:
-            who = Identity(caller, state.revision) if caller else None
-            theirs = etcd.refusal(f"kv/{PATHS[type(op)]}", request_json(op), etcd.token(caller, state.revision))
-            assert theirs == verdict(guard, who, op), (caller, op)
+    asked = [("u", op) for op in (*RANGES, *requests)]
+    for caller, op in [*asked, *((caller, requests[0]) for caller in ("v", "ghost", ROOT, None))]:
+        who = Identity(caller, state.revision) if caller else None
+        theirs = etcd.refusal(f"kv/{PATHS[type(op)]}", request_json(op), etcd.token(caller, state.revision))
+        assert theirs == verdict(guard, who, op), (caller, op)
 
 
 def test_an_identity_of_another_revision_is_refused_by_both(etcd: RealEtcd) -> None:
