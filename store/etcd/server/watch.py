@@ -145,6 +145,8 @@ class _Stream:
         # as etcd's, a header's revision is the store's when the watch was made: what comes after it is an event
         header = self.member.header()
         try:
+            if request.start_revision < 0:
+                raise Compacted("a revision before the first", self.engine.compacted)
             watcher = await leave.enter_async_context(
                 self.engine.watch(
                     request.key or b"\0",
@@ -161,7 +163,7 @@ class _Stream:
             self.watches[watch_id] = watch
         await self._tell(pb.WatchResponse(header=header, watch_id=watch_id, created=True))
         if late is not None:
-            await self._tell(_too_late(watch_id, late))
+            await self._tell(self._too_late(watch_id, late))
         else:
             watch.queued = False
             self.queue(watch)
@@ -174,7 +176,7 @@ class _Stream:
                 self.access.guard.range(self.access.who(self.caller), key, end)
             except AuthError as error:
                 return told(error).text
-        if request.start_revision < 0:
+        if request.start_revision < 0 and not self.engine.compacted:
             return "etcdserver: mvcc: required revision has been compacted"
         if request.watch_id and request.watch_id in self.watches:
             return "mvcc: duplicate watch ID provided on the WatchStream"
@@ -194,6 +196,10 @@ class _Stream:
             watch.ended = True
             await watch.leave.aclose()
             await self._tell(pb.WatchResponse(watch_id=watch_id, canceled=True))
+
+    def _too_late(self, watch_id: int, error: Compacted) -> pb.WatchResponse:
+        header = self.member.header(0)
+        return pb.WatchResponse(header=header, watch_id=watch_id, canceled=True, compact_revision=error.revision)
 
     async def _tell(self, response: pb.WatchResponse) -> None:
         if not response.HasField("header"):
@@ -248,7 +254,7 @@ class _Stream:
             if self.watches.pop(watch.id, None) is watch:
                 watch.ended = True
                 await watch.leave.aclose()
-                await self._tell(_too_late(watch.id, error))
+                await self._tell(self._too_late(watch.id, error))
             return
         watch.queued = False
         self.queue(watch)
@@ -301,7 +307,3 @@ class _Stream:
 def _behind(watcher: Watcher) -> bool:
     """Whether the ring has gone on without it."""
     return bool(watcher.page) or watcher.next < watcher.feed.first
-
-
-def _too_late(watch_id: int, error: Compacted) -> pb.WatchResponse:
-    return pb.WatchResponse(watch_id=watch_id, canceled=True, compact_revision=error.revision)

@@ -3,9 +3,9 @@
 Requests are taken as bytes and decoded here, so that what is too large is answered in etcd's words.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
@@ -72,7 +72,7 @@ class GrpcCaller:
 def decoder(call: AnyCall) -> Callable[[bytes], Message]:
     """Decodes a call's requests. EtcdError."""
     most = MAX_REQUEST - WRAPPING if call in _CHANGES else MAX_MESSAGE
-    decode = call.request.FromString
+    decode: Callable[[bytes], Message] = call.request.FromString
 
     def decoded(data: bytes) -> Message:
         if len(data) > most:
@@ -89,19 +89,21 @@ def decoder(call: AnyCall) -> Callable[[bytes], Message]:
     return decoded
 
 
-async def _fail(context: Context, error: StoreError | EtcdError) -> None:
+async def _fail(context: Context, error: StoreError | EtcdError) -> NoReturn:
     failure = error if isinstance(error, EtcdError) else told(error)
     await context.abort(_CODES[failure.code], failure.text)
+    raise AssertionError("not reached")
 
 
 def _unary(call: AnyCall, handler: Unary) -> Serve:
-    decode, encode = decoder(call), call.response.SerializeToString
+    decode = decoder(call)
+    encode: Callable[[Message], bytes] = call.response.SerializeToString
 
-    async def serve(data: bytes, context: Context) -> bytes | None:
+    async def serve(data: bytes, context: Context) -> bytes:
         try:
             return encode(await handler(decode(data), GrpcCaller(context)))
         except (StoreError, EtcdError) as error:
-            return await _fail(context, error)
+            await _fail(context, error)
 
     return serve
 
@@ -141,6 +143,24 @@ def _sender(context: Context) -> Callable[[Message | bytes], Awaitable[None]]:
     return send
 
 
+class _Unknown(grpc.GenericRpcHandler):
+    """Whatever is no call of ours, in etcd's words."""
+
+    def __init__(self, services: Collection[str]) -> None:
+        self._services = services
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        service, _, name = details.method.removeprefix("/").rpartition("/")
+        text = f"unknown method {name} for service {service}"
+        if service not in self._services:
+            text = f"unknown service {service}"
+
+        async def refuse(requests: Any, context: Context) -> None:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, text)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+
 class GrpcServer:
     """Listens on `host:port` and `unix:path`; port 0 is any (`ports`)."""
 
@@ -160,7 +180,7 @@ class GrpcServer:
             service, _, name = call.path[1:].partition("/")
             methods.setdefault(service, {})[name] = handler
         self._server.add_generic_rpc_handlers(
-            tuple(grpc.method_handlers_generic_handler(service, table) for service, table in methods.items())
+            (*(grpc.method_handlers_generic_handler(*each) for each in methods.items()), _Unknown(methods.keys()))
         )
         self.ports: list[int] = []
 
