@@ -3,9 +3,10 @@
 One safe step at a time, from what is seen now; done, look again. A step never costs a quorum that was there: a member
 begins as a learner (which does not vote), is promoted when it has caught up, and a member that runs is removed only
 when there are more voters than wanted. What does not answer is left alone for `patience` seconds, for it may come back
-with its data; then it is removed before its replacement is added, as etcd advises (runtime reconfiguration), and only
-where there is a replacement, or where fewer voters bear more failures. Without a quorum nothing is done: etcd would
-refuse, and a person must decide. Voters are an odd number where that can be: two bear no more failures than one, and
+with its data; then it is removed before its replacement is added, as etcd advises (runtime reconfiguration) and
+demands: it adds nobody while a voter is not connected for five seconds. It is removed only where there is a
+replacement, or where fewer voters bear more failures. Without a quorum nothing is done: etcd would refuse, and a person
+must decide. Voters are an odd number where that can be: two bear no more failures than one, and
 are twice as likely to have one; so a learner without a partner waits, and holds a copy of the data meanwhile. A member
 on a draining machine is replaced first and then removed. etcd 3.4 has one learner at most, so there is one here.
 """
@@ -17,15 +18,24 @@ from ..errors import Invalid
 from .members import Host, Member, Step, Verb, quorum
 
 PATIENCE = 300.0
+SETTLE = 5.0
 
 
 def next_step(
-    size: int, hosts: Collection[Host], members: Collection[Member], *, now: float, patience: float = PATIENCE
+    size: int,
+    hosts: Collection[Host],
+    members: Collection[Member],
+    *,
+    now: float,
+    patience: float = PATIENCE,
+    settle: float = SETTLE,
 ) -> Step:
-    """The one step to take now towards `size` voters (1, 3, 5 or 7, else Invalid)."""
+    """The one step to take now towards `size` voters (1, 3, 5 or 7, else Invalid). What does not answer for `patience`
+    seconds is given up; all voters answer for `settle` seconds (etcd's HealthInterval) before a step that etcd takes
+    only then."""
     if size not in (1, 3, 5, 7):
         raise Invalid(f"{size} etcd members: use 1, 3, 5 or 7")
-    view = _View(size, hosts, members, now, patience)
+    view = _View(size, hosts, members, now, patience, settle)
     if not members:
         return Step(verb=Verb.NONE, reason="there is no etcd member: the first one is started, not added")
     if len(view.well) < quorum(len(view.voters)):
@@ -43,7 +53,13 @@ class _View:
     machine may keep them (`staying`), and machines that could have a member (`free`)."""
 
     def __init__(
-        self, size: int, hosts: Collection[Host], members: Collection[Member], now: float, patience: float
+        self,
+        size: int,
+        hosts: Collection[Host],
+        members: Collection[Member],
+        now: float,
+        patience: float,
+        settle: float,
     ) -> None:
         self.size, self.now, self.patience = size, now, patience
         self.hosts = {host.machine: host for host in sorted(hosts, key=lambda host: host.machine)}
@@ -53,6 +69,8 @@ class _View:
         self.well = [member for member in self.voters if member.healthy]
         self.ill = [member for member in self.voters if not member.healthy]
         self.dead = [member for member in self.ill if self.overdue(member)]
+        others = self.well if len(self.voters) > 1 else []
+        self.settled = max((member.since + settle for member in others), default=now)
         self.staying = [member for member in self.voters if self.stays(member)]
         self.free = self._free()
 
@@ -110,6 +128,8 @@ def _surplus_voter(view: _View) -> Step | None:
     victim = min(view.voters, key=precious)
     if len(view.well) - victim.healthy < quorum(len(view.voters) - 1):
         return None
+    if victim.healthy and view.now < view.settled:
+        return _unsettled(view)
     return _remove(view, victim, f"{len(view.voters)} voters are more than the {view.size} wanted")
 
 
@@ -144,8 +164,10 @@ def _growth(view: _View) -> Step | None:
         return None
     if view.learners:
         return _promotion(view, view.learners[0])
-    if not view.free:
+    if not view.free or view.ill:
         return None
+    if view.now < view.settled:
+        return _unsettled(view)
     host = view.free[0]
     reason = f"{len(view.staying)} of the {view.size} voters wanted are there"
     return Step(verb=Verb.ADD, machine=host.machine, peer_urls=host.peer_urls, reason=reason)
@@ -190,6 +212,10 @@ def _rest(view: _View) -> Step:
         reason = f"{len(view.staying)} of the {view.size} voters wanted are there and no machine is free"
         return Step(verb=Verb.NONE, reason=reason)
     return Step(verb=Verb.NONE, reason=f"{len(view.voters)} voters, as wanted")
+
+
+def _unsettled(view: _View) -> Step:
+    return Step(verb=Verb.WAIT, reason="every voter must have answered for a few seconds", until=view.settled)
 
 
 def _remove(view: _View, member: Member, reason: str) -> Step:

@@ -3,7 +3,8 @@
 The member is a process of its own session that is found again by its record (`outliving`), so a restart or an upgrade
 of the node interrupts no cluster. `run` is the one owner of it: it starts the member when it is wanted and not there,
 again with growing delays when it ends, ends it when it is not wanted, and keeps its log small. Cancelling `run` leaves
-the member running. Whether it is ready is asked of etcd itself (`/health`: it has a leader and commits).
+the member running. Whether it is ready is asked of etcd itself (`/health`: it has a leader and commits). A member that
+was removed from its cluster ends, saying so in its log alone, and would for ever: it is not started again.
 """
 
 import asyncio
@@ -14,7 +15,6 @@ import shutil
 import signal
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,7 +23,7 @@ from pathlib import Path
 import aiohttp
 import msgspec
 
-from ...errors import StoreError, Unavailable
+from ...errors import Conflict, StoreError, Unavailable
 from ...reconcile import Backoff
 from ..command import EtcdConfig, argv, outdated
 from . import outliving
@@ -33,6 +33,7 @@ LOOK = 30.0
 PROBE = 2.0
 LOG_LIMIT = 32 << 20
 READY_STEP = 0.05
+REMOVED = b"permanently removed from the cluster"  # etcdserver/server.go
 KEPT_ENV = ("PATH", "HOME", "LANG", "TZ")
 
 
@@ -43,6 +44,7 @@ class EtcdState(StrEnum):
     RUNNING = "running"
     FAILED = "failed"
     STOPPING = "stopping"
+    REMOVED = "removed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +77,9 @@ class EtcdProcess:
         self._directory, self._record, self._program = directory, directory / "process", program
         self._backoff, self._jitter = backoff or Backoff(base=0.5, cap=30.0), jitter
         self._process: outliving.Process | None = None
-        self._wanted = False
+        self._wanted, self._removed = False, False
         self._restarts, self._reason = 0, ""
-        self._begun, self._due = 0.0, 0.0
+        self._begun, self._due, self._said = 0.0, 0.0, 0
         self._wake, self._gone = asyncio.Event(), asyncio.Event()
         self._gone.set()
 
@@ -87,8 +89,7 @@ class EtcdProcess:
         self._process = outliving.adopt(self._record)
         if self._process is not None:
             self._wanted = True
-            self._begun = time.monotonic()
-            self._gone.clear()
+            self._mark()
         return self._process is not None
 
     async def run(self) -> None:
@@ -103,7 +104,8 @@ class EtcdProcess:
                 self._process = None
 
     async def start(self, timeout: float = 60.0) -> None:
-        """Want it, and wait until it is ready. Unavailable says why it is not by then; it is tried on."""
+        """Want it, and wait until it is ready. Unavailable says why it is not by then, and it is tried on. Conflict
+        when it was removed from its cluster: only `destroy` makes it a new one."""
         self._wanted = True
         self._due = 0.0
         self._wake.set()
@@ -130,16 +132,19 @@ class EtcdProcess:
         await self.start(timeout)
 
     async def destroy(self) -> None:
-        """End it and delete its data: of a member that is removed from its cluster."""
+        """End it and delete its data: of a member that is removed from its cluster. It may be started again, as new."""
         await self.stop()
+        self._removed = False
         await asyncio.to_thread(shutil.rmtree, self.config.data, True)
         self._record.unlink(missing_ok=True)
 
     async def ready(self, timeout: float) -> None:
-        """Wait until it answers and its cluster commits. Unavailable says what it said last."""
+        """Wait until it answers and its cluster commits. Unavailable says what it said last, Conflict as `start`."""
         try:
             async with asyncio.timeout(timeout):
-                while not await self.healthy():  # noqa: ASYNC110  another process tells us nothing
+                while not await self.healthy():
+                    if self._removed:
+                        raise Conflict(f"etcd member {self.config.name}: {self._reason}")
                     await asyncio.sleep(READY_STEP)
         except TimeoutError:
             running = "it runs, but does not answer or has no leader (a quorum of members must be up)"
@@ -165,6 +170,7 @@ class EtcdProcess:
             state = EtcdState.RUNNING if self._wanted else EtcdState.STOPPING
         else:
             state = EtcdState.FAILED if self._wanted and self._reason else EtcdState.STOPPED
+            state = EtcdState.REMOVED if self._removed else state
         again = self._due if state is EtcdState.FAILED else None
         pid = self._process.pid if self._process else None
         return EtcdStatus(state=state, pid=pid, restarts=self._restarts, reason=self._reason, again=again)
@@ -180,10 +186,12 @@ class EtcdProcess:
         elif process is not None:
             await self._until_something(LOOK)
             await asyncio.to_thread(self._trim_log)
-        elif self._wanted and time.monotonic() >= self._due:
+        elif not self._wanted or self._removed:
+            await self._until_something(LOOK)
+        elif time.monotonic() >= self._due:
             self._begin()
         else:
-            await self._until_something(max(0.0, self._due - time.monotonic()) if self._wanted else LOOK)
+            await self._until_something(max(0.0, self._due - time.monotonic()))
 
     async def _until_something(self, seconds: float) -> None:
         """Wait for a wake, the process's end, or a time."""
@@ -205,8 +213,14 @@ class EtcdProcess:
         except (OSError, StoreError) as error:
             self._failed(f"cannot start etcd: {error}")
             return
+        self._mark()
+
+    def _mark(self) -> None:
+        """It runs from now on; what its log says from here on is its own."""
         self._begun = time.monotonic()
         self._gone.clear()
+        with contextlib.suppress(OSError):
+            self._said = self.log.stat().st_size
 
     def _spawn(self) -> outliving.Process:
         program = shutil.which(self._program)
@@ -224,10 +238,14 @@ class EtcdProcess:
         process.close()
         self._process = None
         self._record.unlink(missing_ok=True)
-        if self._wanted:
+        lines = tail(self.log, self._said)
+        if any(REMOVED in line for line in lines):
+            self._removed = True
+            self._reason = "it was removed from its cluster: its data is of no use any more, add it anew"
+        elif self._wanted:
             if time.monotonic() - self._begun >= STEADY:
                 self._restarts = 0
-            said = last_words(self.log)
+            said = complaint(lines)
             self._failed(f"it {how}{f': {said}' if said else ''}")
         else:
             self._restarts, self._reason = 0, ""
@@ -260,15 +278,21 @@ class _Line(msgspec.Struct):
     error: str = ""
 
 
-def last_words(log: Path, lines: int = 200) -> str:
-    """The last complaint in a member's log, as one line; empty when there is none."""
+def tail(log: Path, since: int, limit: int = 65_536) -> list[bytes]:
+    """The last lines of a log after byte `since`, or of all of it when it became shorter; none when it cannot be
+    read."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 65_536))
-            tail = deque(file, maxlen=lines)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - limit, since if since <= size else 0))
+            return file.read(limit).splitlines()
     except OSError:
-        return ""
-    for raw in reversed(tail):
+        return []
+
+
+def complaint(lines: list[bytes]) -> str:
+    """The last complaint among a member's log lines (JSON), as one line; empty when there is none."""
+    for raw in reversed(lines):
         try:
             line = msgspec.json.decode(raw, type=_Line)
         except msgspec.MsgspecError:

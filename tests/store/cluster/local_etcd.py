@@ -54,6 +54,8 @@ def member(directory: Path, tls: Tls | None, name: str = "m1", others: str = "")
         initial_cluster=f"{others},{name}={peer}" if others else f"{name}={peer}",
         state=ClusterState.EXISTING if others else ClusterState.NEW,
         tls=tls,
+        heartbeat=20,
+        election=200,
     )
 
 
@@ -61,7 +63,14 @@ async def ctl(config: EtcdConfig, *words: str, tls: Tls | None = None, endpoint:
     """etcdctl with a machine's certificate: exit code and all it said."""
     tls = tls or config.tls
     own = [f"--cacert={tls.ca}", f"--cert={tls.certificate}", f"--key={tls.key}"] if tls else []
-    line = ["etcdctl", f"--endpoints={endpoint or config.client_urls[0]}", "--command-timeout=5s", *own, *words]
+    line = [
+        "etcdctl",
+        f"--endpoints={endpoint or config.client_urls[0]}",
+        "--command-timeout=2s",
+        "--dial-timeout=1s",
+        *own,
+        *words,
+    ]
     done = await asyncio.to_thread(
         subprocess.run, line, capture_output=True, text=True, env={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"}
     )

@@ -4,17 +4,20 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 import stat
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from hawser.store import Unavailable
 from hawser.store.cluster import certificates
 from hawser.store.cluster.certificates import Profile
-from hawser.store.cluster.command import EtcdConfig
-from hawser.store.cluster.drivers.etcd_process import LOG_LIMIT, EtcdProcess, EtcdState, last_words
+from hawser.store.cluster.command import EtcdConfig, Tls
+from hawser.store.cluster.drivers.etcd_process import EtcdProcess, EtcdState, complaint, tail
 from hawser.store.reconcile import Backoff
 from tests.store.cluster.local_etcd import CLUSTER, ctl, files, member, needs_etcd, running, supervised
 from tests.wait import auntil
@@ -139,8 +142,6 @@ async def test_why_it_cannot_run_is_said(rundir: Path) -> None:
 
 
 async def test_other_options_ask_for_a_restart(rundir: Path) -> None:
-    from dataclasses import replace
-
     config = member(rundir, None)
     async with supervised(process(config, rundir)) as etcd:
         await etcd.start()
@@ -171,10 +172,60 @@ async def test_the_loop_is_never_held_up(rundir: Path) -> None:
 
 def test_the_last_complaint_in_a_log(tmp_path: Path) -> None:
     log = tmp_path / "etcd.log"
-    assert last_words(log) == ""
+    assert tail(log, 0) == []
+    first = b'{"level":"fatal","msg":"old"}\n'
     log.write_bytes(
-        b'{"level":"fatal","msg":"old"}\n{"level":"error","msg":"listening failed","error":"in use"}\n'
-        b'{"level":"info","msg":"closed"}\npanic: goroutine\n'
+        first
+        + b'{"level":"error","msg":"listening failed","error":"in use"}\n{"level":"info","msg":"closed"}\npanic: x\n'
     )
-    assert last_words(log) == "listening failed: in use"
-    assert LOG_LIMIT > 65_536
+    assert complaint(tail(log, len(first))) == "listening failed: in use"
+    assert complaint(tail(log, len(first))[1:]) == ""
+    assert tail(log, 1 << 30)[0] == first.strip()  # it was cut since
+    assert tail(log, 0, limit=9) == [b"panic: x"]
+
+
+async def test_certificates_are_rotated_without_a_restart(rundir: Path) -> None:
+    authority = certificates.new_authority(CLUSTER, now=time.time(), serial=1)
+    tls = files(rundir, authority, "m1")
+    config = member(rundir, tls)
+    host, _, port = config.client_urls[0].removeprefix("https://").partition(":")
+    context = ssl.create_default_context(cafile=str(tls.ca))
+    context.load_cert_chain(tls.certificate)
+
+    async def shown() -> str:
+        reader, writer = await asyncio.open_connection(host, int(port), ssl=context)
+        certificate = writer.get_extra_info("peercert")
+        writer.close()
+        return str(certificate["serialNumber"])
+
+    async with supervised(process(config, rundir)) as etcd:
+        await etcd.start()
+        before = await shown()
+        (rundir / "next").mkdir()
+        files(rundir / "next", authority, "m1").certificate.rename(tls.certificate)
+        assert await shown() != before
+        await etcd.ready(5)
+
+
+async def test_a_machine_that_runs_no_member_cannot_pose_as_a_peer(rundir: Path) -> None:
+    authority = certificates.new_authority(CLUSTER, now=time.time(), serial=1)
+    tls = files(rundir, authority, "m1")
+    config = member(rundir, tls)
+    machine = files(rundir, authority, "laptop", Profile.MACHINE)
+    host, _, port = config.peer_urls[0].removeprefix("https://").partition(":")
+    async with supervised(process(config, rundir)) as etcd:
+        await etcd.start()
+        assert await _members(host, port, tls) == 200
+        with pytest.raises(aiohttp.ClientError):
+            await _members(host, port, machine)
+
+
+async def _members(host: str, port: str, tls: Tls) -> int:
+    """What etcd's peer door answers whom."""
+    context = ssl.create_default_context(cafile=str(tls.ca))
+    context.load_cert_chain(tls.certificate)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"https://{host}:{port}/members", ssl=context) as answer,
+    ):
+        return answer.status
