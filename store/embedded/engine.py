@@ -104,7 +104,6 @@ class Engine(Leasing, Upkeep):
         if first < self.kept_from():
             raise compacted(first, self.kept_from() - 1)
         watcher = Watcher(low, high, first, self.feed, self.history, skips=frozenset(skips))
-        self.feed.join(watcher)
         try:
             yield watcher
         finally:

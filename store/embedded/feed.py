@@ -1,36 +1,70 @@
 """Who is told of changes: a ring of recent batches, and watchers that are each a cursor into it.
 
-Revisions in the ring have no gaps, so a cursor is one number. A watcher that keeps up is woken only by what it wants;
-one that is slow holds nothing but its cursor: it reads on from the ring, or, when the ring has gone on without it, from
-the engine's log, page by page (`History`). Writers never wait for watchers; watchers never miss or repeat a revision.
+Revisions in the ring have no gaps, so a cursor is one number. A watcher that has seen all is idle, and is touched only
+by what it wants (interest.py); one that is slow holds nothing but its cursor: it reads on from the ring, or, when the
+ring has gone on without it, from the engine's log, page by page (`History`). Writers never wait for watchers; watchers
+never miss or repeat a revision.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
 
 from ..errors import Unavailable
 from ..kv import EventKind, WatchBatch
+from .interest import Interest, Interests
 
 # of [first, last]: the batches in [low, high) of as many revisions as fit a page, and the last revision looked at
 History = Callable[[bytes, bytes | None, int, int], Awaitable[tuple[list[WatchBatch[bytes]], int]]]
 
 
-@dataclass(slots=True, eq=False)
 class Watcher:
-    """One watch: its range, what kinds of events it skips, and the next revision it has not seen.
+    """One watch: what it wants, and the next revision it has not seen.
 
     A wait that is given up (a timeout, say) loses nothing: the next one goes on from there."""
 
-    low: bytes
-    high: bytes | None
-    next: int
-    feed: "Feed"
-    history: History
-    page: deque[WatchBatch[bytes]] = field(default_factory=deque)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    skips: frozenset[EventKind] = frozenset()
+    def __init__(
+        self,
+        low: bytes,
+        high: bytes | None,
+        first: int,
+        feed: "Feed",
+        history: History,
+        *,
+        skips: frozenset[EventKind] = frozenset(),
+    ) -> None:
+        self.low, self.high, self.feed, self.history = low, high, feed, history
+        self.page = deque[WatchBatch[bytes]]()
+        self.wake = asyncio.Event()
+        self._next = first
+        self.interest = feed.join(self, skips)
+        if first > feed.last:
+            self.rest(first)
+
+    @property
+    def next(self) -> int:
+        """Everything before this revision was handed out, or is in `page`, or is not wanted."""
+        return max(self._next, self.feed.last + 1) if self in self.interest.idle else self._next
+
+    @next.setter
+    def next(self, revision: int) -> None:
+        self.interest.idle.pop(self, None)
+        self._next = revision
+
+    def rest(self, revision: int) -> None:
+        """It has seen all that there is, and wants what comes from a revision on."""
+        self._next = revision
+        if self in self.interest.members:
+            self.interest.idle[self] = None
+
+    def stir(self, revision: int) -> bool:
+        """There is something at a revision, and was nothing before: from now on it is not idle. False: it begins
+        later."""
+        if self._next > revision:
+            return False
+        self._next = revision
+        self.wake.set()
+        return True
 
     def __aiter__(self) -> "Watcher":
         return self
@@ -68,20 +102,9 @@ class Watcher:
                     return WatchBatch(revision=revision, events=())
 
     def cut(self, batch: WatchBatch[bytes]) -> WatchBatch[bytes] | None:
-        """The part of a batch that is in the range, and of no kind that is skipped."""
-        low, high, skips = self.low, self.high, self.skips
-        if len(batch.events) == 1:
-            (event,) = batch.events
-            key = event.kv.key
-            return batch if key >= low and (high is None or key < high) and event.kind not in skips else None
-        events = tuple(
-            event
-            for event in batch.events
-            if event.kv.key >= low and (high is None or event.kv.key < high) and event.kind not in skips
-        )
-        if len(events) == len(batch.events):
-            return batch
-        return WatchBatch(revision=batch.revision, events=events) if events else None
+        """The part of a batch that is in the range, and of no kind that is skipped; the same object for all who want
+        the same."""
+        return self.interest.cut(batch)
 
 
 class Feed:
@@ -91,7 +114,8 @@ class Feed:
         self.first, self.last = revision + 1, revision
         self._size = size
         self._ring: dict[int, WatchBatch[bytes]] = {}
-        self._watchers: set[Watcher] = set()
+        self._interests = Interests[Watcher]()
+        self._watchers = set[Watcher]()
         self.ended = False
         self.dropped: Callable[[WatchBatch[bytes]], None] | None = None  # hears of what leaves the ring
 
@@ -101,15 +125,19 @@ class Feed:
             return
         for batch in batches:
             self._ring[batch.revision] = batch
-        start, self.last = self.last + 1, batches[-1].revision
+        self.last = batches[-1].revision
         while len(self._ring) > self._size:
             old = self._ring.pop(self.first)
             self.first += 1
             if self.dropped:
                 self.dropped(old)
-        for watcher in self._watchers:
-            if watcher.next >= start:
-                self._nudge(watcher, batches)
+        for batch in batches:
+            for event in batch.events:
+                for wanted in self._interests.at(event.kv.key):
+                    if wanted.idle and event.kind not in wanted.skips:
+                        stirred = [watcher for watcher in wanted.idle if watcher.stir(batch.revision)]
+                        for watcher in stirred:
+                            del wanted.idle[watcher]
 
     def end(self) -> None:
         """No more will come: watchers read what there is, then fail."""
@@ -117,33 +145,31 @@ class Feed:
         for watcher in self._watchers:
             watcher.wake.set()
 
-    def join(self, watcher: Watcher) -> None:
+    def join(self, watcher: Watcher, skips: frozenset[EventKind]) -> Interest[Watcher]:
         """Begin to be told."""
         self._watchers.add(watcher)
+        return self._interests.join(watcher, watcher.low, watcher.high, skips)
 
     def leave(self, watcher: Watcher) -> None:
         """Be told no more."""
         self._watchers.discard(watcher)
+        self._interests.leave(watcher, watcher.interest)
 
     def read(self, watcher: Watcher) -> WatchBatch[bytes] | None:
         """The next batch that the watcher wants, and step it past; None when it has seen all."""
-        while watcher.next <= self.last:
-            batch = self._ring[watcher.next]
-            watcher.next += 1
-            if part := watcher.cut(batch):
+        revision, cut = watcher.next, watcher.interest.cut
+        while revision <= self.last:
+            part = cut(self._ring[revision])
+            revision += 1
+            if part is not None:
+                if revision > self.last:
+                    watcher.rest(revision)
+                else:
+                    watcher.next = revision
                 return part
+        watcher.rest(revision)
         return None
 
     def since(self, first: int) -> Iterator[WatchBatch[bytes]]:
         """The batches from a revision on that is in the ring, or yet to come."""
         return (self._ring[revision] for revision in range(first, self.last + 1))
-
-    def _nudge(self, watcher: Watcher, batches: list[WatchBatch[bytes]]) -> None:
-        """Wake a watcher that was up to date at the first batch it wants; step it over the others."""
-        for batch in batches:
-            if batch.revision < watcher.next:
-                continue
-            if watcher.cut(batch):
-                watcher.wake.set()
-                return
-            watcher.next = batch.revision + 1
