@@ -44,9 +44,11 @@ class Turn(Enum):
     UNKNOWN = "it may have been done"
 
 
-def judge(failure: EtcdError | Failed, *, repeatable: bool) -> Turn:
-    """What to do after a failure; `repeatable`: twice is the same as once."""
+def judge(failure: EtcdError | Failed, *, repeatable: bool, user: bool = False) -> Turn:
+    """What to do after a failure; `repeatable`: twice is the same as once; `user`: a token was shown."""
     if isinstance(failure, Failed):
+        if failure.mute and user and repeatable:
+            return Turn.LOG_IN
         return Turn.ELSEWHERE if repeatable or not failure.sent else Turn.UNKNOWN
     if failure.text in STALE:
         return Turn.LOG_IN

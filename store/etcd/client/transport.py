@@ -20,11 +20,12 @@ Metadata = tuple[tuple[str, str], ...]
 
 class Failed(Exception):
     """No answer. `sent`: the request may have reached a server; `final`: no use to try this endpoint again (it is not
-    who it should be)."""
+    who it should be); `mute`: it hung up without a word, as the gateways of some versions do about a token that they do
+    not take."""
 
-    def __init__(self, reason: str, *, sent: bool, final: bool = False) -> None:
+    def __init__(self, reason: str, *, sent: bool, final: bool = False, mute: bool = False) -> None:
         super().__init__(reason)
-        self.reason, self.sent, self.final = reason, sent, final
+        self.reason, self.sent, self.final, self.mute = reason, sent, final, mute
 
 
 class Stream(Protocol[Q_in, R_out]):

@@ -18,11 +18,11 @@ from ..endpoints import Endpoint
 from ..retry import Turn, judge
 from ..transport import Failed, Stream
 from .pool import CLOSED, Pool, error_of
+from .session import SURE
 from .watcher import Watcher
 
 ALL = -1  # the watch id of what concerns a whole stream
 PROGRESS_WITHIN = 1.0
-FRESH = 1.0  # seconds that a new token is beyond doubt
 WatchStream = Stream[pb.WatchRequest, pb.WatchResponse]
 
 
@@ -69,23 +69,21 @@ class Line:
             await self._wanted.wait()
             try:
                 await self._session()
-            except Failed:
-                pass
-            except EtcdError as error:
-                await self._answered(error)
+            except (EtcdError, Failed) as failure:
+                await self._answered(failure)
             except StoreError as error:
                 if self._pool.closed or not isinstance(error, Unavailable):
                     self.end(error)
             finally:
                 self._hang_up()
 
-    async def _answered(self, failure: EtcdError) -> None:
-        """The stream was refused: log in anew, go elsewhere, or give up."""
-        turn = judge(failure, repeatable=True)
+    async def _answered(self, failure: EtcdError | Failed) -> None:
+        """The stream ended or was refused: log in anew, go elsewhere, or give up."""
+        turn = judge(failure, repeatable=True, user=bool(self._token))
         try:
             if turn is Turn.LOG_IN and self._pool.session.credentials:
                 await self._pool.session.renew(self._token)
-            elif turn is not Turn.ELSEWHERE:
+            elif turn is not Turn.ELSEWHERE and isinstance(failure, EtcdError):
                 self.end(error_of(failure))
         except Unavailable:
             return
@@ -162,7 +160,7 @@ class Line:
 
     def _cancel(self, watcher: Watcher) -> None:
         """Tell the server not to go on; what it has sent already is nobody's."""
-        if self._ids.pop(watcher.id, None) is not None and self._out is not None:
+        if self._ids.pop(watcher.id, None) is not None and self._out is not None and self._silence is None:
             self._out.put_nowait(pb.WatchRequest(cancel_request=pb.WatchCancelRequest(watch_id=watcher.id)))
 
     async def _told(self, response: pb.WatchResponse) -> None:
@@ -194,16 +192,16 @@ class Line:
             self._over(watcher, Compacted(f"{late}; {advice}", response.compact_revision))
             return
         reason = response.cancel_reason.rpartition("desc = ")[2]
-        if not reason:
+        if not reason and self._silence is None:
             self._create(watcher)
             return
         failure = _cancel_error(reason)
         session = self._pool.session
-        if isinstance(failure, Denied) and session.credentials and session.age > FRESH:
+        if isinstance(failure, Denied) and session.credentials and session.age > SURE:
             # 3.4 says this of a token that it forgot, too
             await session.renew(self._token)
             raise Failed("the token was not taken", sent=True)
-        if isinstance(failure, Unavailable):
+        if isinstance(failure, Unavailable) or not reason:
             raise Failed(reason, sent=True)
         self._over(watcher, failure)
 

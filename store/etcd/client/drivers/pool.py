@@ -8,9 +8,9 @@ every endpoint and what was wrong with it.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
-from ....errors import StoreError, Unavailable
+from ....errors import Denied, StoreError, Unavailable
 from ... import etcd_pb2 as pb
 from ... import services
 from ...errors import EtcdError, meant
@@ -87,14 +87,14 @@ class Pool:
         logins = 0
         while True:
             endpoint = at or await self._next(deadline)
-            token = "" if login else await self.session.token()
+            token = "" if login else await self._token(endpoint, repeatable)
             left = deadline - self._clock()
             try:
                 response = await self._transport(endpoint).unary(
                     call, request, timeout=self._share(left, repeatable, at), metadata=metadata(token)
                 )
             except (EtcdError, Failed) as failure:
-                turn = judge(failure, repeatable=repeatable)
+                turn = judge(failure, repeatable=repeatable, user=bool(token) and not logins)
                 if turn is Turn.LOG_IN and self.session.credentials and not login and logins < 2:
                     logins += 1
                     await self.session.renew(token)
@@ -104,7 +104,19 @@ class Pool:
                     raise Unavailable(f"etcd does not answer at {at} ({said(failure)}); is it running?") from None
             else:
                 self.roster.worked(endpoint)
+                self.session.taken(token)
                 return response
+
+    async def _token(self, endpoint: Endpoint, repeatable: bool) -> str:
+        """The token to show. Where a refusal may look like an accident (`Failed.mute`) it is tried on a read before a
+        change, so that a change is never in doubt for its sake."""
+        token = await self.session.token()
+        if token and not repeatable and not self.shares and self.session.doubtful:
+            with suppress(Denied):
+                request = pb.RangeRequest(key=b"\0", count_only=True)
+                await self._call(services.RANGE, request, True, self.timeout, endpoint)
+            token = await self.session.token()
+        return token
 
     def _share(self, left: float, repeatable: bool, at: Endpoint | None) -> float:
         """How long one attempt may take: with others to go to, half of what is left."""
@@ -144,13 +156,13 @@ class Pool:
         is noted, and raised as it is: EtcdError, Failed."""
         self.check()
         endpoint = at or await self._next(None)
+        token = await self.session.token()
         try:
-            token = await self.session.token()
             transport = self._transport(endpoint)
             async with transport.stream(call, timeout=self.timeout, metadata=metadata(token)) as stream:
                 yield stream, endpoint, token
         except (EtcdError, Failed) as failure:
-            if judge(failure, repeatable=True) is not Turn.LOG_IN:
+            if judge(failure, repeatable=True, user=bool(token)) is not Turn.LOG_IN:
                 self._note(endpoint, failure)
             raise
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from ..transport import Metadata
 
+SURE = 1.0  # seconds that a token is beyond doubt after a server took it
 # a member without a leader says so at once, instead of keeping who asks
 LEADER = ("hasleader", "true")
 
@@ -30,7 +31,7 @@ class Session:
         self._log_in = log_in
         self._lock = asyncio.Lock()
         self._token: str | None = None if credentials else ""
-        self._born = 0.0
+        self._born = self._taken = float("-inf")
 
     async def token(self) -> str:
         """The token to use; "" is none."""
@@ -47,10 +48,20 @@ class Session:
                 self._token = await self._log_in(self.credentials)
                 self._born = asyncio.get_running_loop().time()
 
+    def taken(self, token: str) -> None:
+        """A server took it."""
+        if token and token == self._token:
+            self._taken = asyncio.get_running_loop().time()
+
     @property
     def age(self) -> float:
         """Seconds since the token was got."""
         return asyncio.get_running_loop().time() - self._born
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether no server took it lately."""
+        return asyncio.get_running_loop().time() - max(self._taken, self._born) > SURE
 
 
 def metadata(token: str) -> Metadata:
