@@ -21,6 +21,7 @@ def machine_id(data: Path) -> str:
     if len(text) == 32 and all(c in "0123456789abcdef" for c in text):
         return text
     fresh = secrets.token_hex(16)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = path.with_suffix(".new")
     with part.open("w") as stream:
         stream.write(f"{fresh}\n")

@@ -9,9 +9,10 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,22 @@ from hawser.runtime.images import Images
 from hawser.runtime.model import State
 from hawser.sched.agent import Agent
 from hawser.sched.engine import Engine
+from hawser.sched.placement import Machine
 from hawser.sched.registry import Registry
-from hawser.store import SqliteStore, Store
+from hawser.store import Store
+from hawser.store.cluster.machines import Machines
+from hawser.store.cluster.model import LEADER, Role
+from hawser.store.cluster.model import Machine as MachineRecord
+from hawser.store.cluster.registration import Registration
 from hawser.store.reconcile import Step
+from hawser.store.scoped import ScopedStore
+from hawser.store.session import Election
 
 from . import __version__, processes
+from .backing import Backing, Etcd, etcd_store, own_store
 from .faults import Fault, kind_of
 from .identity import hold, machine_id
+from .machine import describe
 from .names import Names
 from .workloads.containers import Containers
 from .workloads.translate import CONTAINER, problems
@@ -39,36 +49,50 @@ from .workloads.verbs import Verbs
 log = logging.getLogger("hawser.node")
 INSTANCE = 8
 LEAVE_TIMEOUT, SWEEP = 60.0, 30.0
+# what concerns one machine only lies beneath this and its id
+LOCAL = "/hawser/local/"
+NETWORKS = "/hawser/netd/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Where a node lives: `data` durable, `run` until reboot, `socket` its API, `dns_port` where containers ask."""
+    """Where a node lives: `data` durable, `run` until reboot, `socket` its API, `dns_port` where containers ask; the
+    etcd whose store it uses, or None for its own; what it tells others of itself."""
 
     data: Path
     run: Path
     socket: Path
     dns_port: int = 53
+    etcd: Etcd | None = None
+    addresses: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class Node:
     """The parts of one machine, put together; made by `open_node`."""
 
-    def __init__(self, config: Config, machine: str, store: Store, net: NetAgent, images: Images) -> None:
+    def __init__(
+        self, config: Config, machine: str, backing: Backing, local: Store, net: NetAgent, images: Images
+    ) -> None:
         self.config = config
         self.machine = machine
-        self.store = store
+        self.backing = backing
+        self.store: Store = backing.store
+        store = backing.store
+        self.started = time.time()
         self.net = net
         self.images = images
         self.runtime = Runtime(config.data, config.run, machine[:INSTANCE], images, on_change=self._changed)
         self.containers = Containers(self.runtime, net)
         self.verbs = Verbs(self.containers, self.runtime, net)
         self.mesh = Mesh(store, machine, self._check)
-        self.names = Names(store, self.mesh, net, self.containers, config.dns_port)
+        self.names = Names(local, self.mesh, net, self.containers, config.dns_port)
         self.units = Registry(store, problems)
         manager = UnitContainers(self.runtime, self.containers, self.mesh, net)
         self.agent = Agent(store, machine, manager)
-        self.engine = Engine(store, machine)
+        self.engine = Engine(store, self._placeable)
+        self.machines = Machines(store, self.engine.wake)
+        self.registration = Registration(store, self.record, changed=self.engine.wake)
         self._manager = manager
         self._ended: asyncio.Queue[str] = asyncio.Queue()
         self._end = asyncio.Event()
@@ -76,7 +100,10 @@ class Node:
     async def run(self, ready: Callable[[], None]) -> None:
         """Everything that goes on by itself, until `stop` or `leave`."""
         async with asyncio.TaskGroup() as group:
-            parts = (self.net, self.runtime, self.mesh, self.names, self.engine, self.agent)
+            parts = (
+                *(self.net, self.runtime, self.mesh, self.names, self.engine, self.agent),
+                *(self.machines, self.registration),
+            )
             tasks = [group.create_task(part.run(), name=type(part).__name__) for part in parts]
             tasks += [group.create_task(self._tend(), name="tend"), group.create_task(self._sweep(), name="sweep")]
             ready()
@@ -96,6 +123,8 @@ class Node:
             "version": __version__,
             "pid": os.getpid(),
             "socket": str(self.config.socket),
+            "store": ", ".join(self.backing.where.endpoints),
+            "leads": self.registration.held is not None,
             "data": str(self.config.data),
             "containers": sum(info.state is State.RUNNING for info in infos),
             "stopped": sum(info.state is not State.RUNNING for info in infos),
@@ -104,6 +133,30 @@ class Node:
             "pending": len(await self.plan()),
             "failures": self._failures(),
         }
+
+    def record(self) -> MachineRecord:
+        """What the other machines are told of this one."""
+        config = self.config
+        return describe(
+            self.machine,
+            config.data,
+            started=self.started,
+            addresses=config.addresses,
+            role=Role.CLIENT,
+            labels=config.labels,
+        )
+
+    async def leader(self) -> str | None:
+        """The id of the machine that leads."""
+        found = await Election(self.store, LEADER).leader()
+        return None if found is None else found.value.decode(errors="replace")
+
+    def _placeable(self) -> list[Machine] | None:
+        """Where units may run, when it is this machine that decides; itself always, whatever became of its record."""
+        if self.registration.held is None:
+            return None
+        known = {**self.machines.known, self.machine: self.record()}
+        return [Machine(id=each.id, metadata=each.labels) for each in known.values() if not each.draining]
 
     async def plan(self) -> tuple[tuple[str, Step[Any]], ...]:
         """Every pending step with the area it belongs to; changes nothing."""
@@ -129,10 +182,11 @@ class Node:
         self.stop()
 
     def _failures(self) -> list[str]:
+        place = [self.registration.trouble] if self.registration.trouble else []
         network = [f"{status.key}: {status.reason}" for status in self.net.statuses()]
         mesh = [f"{key}: {reason}" for key, reason in self.mesh.trouble().items()]
         containers = [f"container {name}: {reason}" for name, reason in self.runtime.troubles().items()]
-        return [*network, *mesh, *containers, *self.names.failures()]
+        return [*place, *network, *mesh, *containers, *self.names.failures()]
 
     def _changed(self, container: str) -> None:
         self._ended.put_nowait(container)
@@ -180,14 +234,25 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
         raise Fault("the node makes namespaces, links and mounts; run it as root", "denied")
     async with AsyncExitStack() as stack:
         stack.callback(hold(config.run).close)
-        store = await SqliteStore.open(config.data / "store")
-        stack.push_async_callback(store.close)
+        opened = etcd_store(config.etcd) if config.etcd else own_store(config.data, config.run)
+        backing = await stack.enter_async_context(opened)
         machine = machine_id(config.data)
-        net = NetAgent(store, machine[:INSTANCE], config.run)
-        node = Node(config, machine, store, net, Images(config.data / "images"))
+        local = ScopedStore(backing.store, f"{LOCAL}{machine}")
+        if config.etcd is None:
+            await _move_networks(backing.store, local)
+        net = NetAgent(local, machine[:INSTANCE], config.run)
+        node = Node(config, machine, backing, local, net, Images(config.data / "images"))
         stack.push_async_callback(net.close)
         await net.open()
         stack.push_async_callback(node.runtime.close)
         await node.runtime.open()
         await node.containers.sweep(crashed=True)
         yield node
+
+
+async def _move_networks(store: Store, local: Store) -> None:
+    """Where version 0.1.0 had the networks of this machine, a cluster has nothing: they belong to the machine."""
+    while (found := await store.range(NETWORKS, prefix=True, limit=50)).kvs:
+        for entry in found.kvs:
+            await local.put(entry.key, entry.value)
+            await store.delete(entry.key)

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import Denied, Exists, NetError
+from ..errors import Denied, Exists, NetError, Unavailable
 
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
@@ -134,6 +134,8 @@ def sysctls(directory: str, values: Mapping[str, str]) -> None:
         text = f"set sysctl net/{name}: {error.strerror}"
         if error.errno in (errno.EPERM, errno.EACCES):
             raise Denied(f"{text}; run as root") from error
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise Unavailable(f"{text}; remove what is not needed, or raise the limit") from error
         raise NetError(f"{text}; set it on this host") from error
 
 

@@ -8,8 +8,9 @@ fenced by `held`. Another machine with the same id (a cloned disk) is told by it
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
-from ..errors import StoreError, Unavailable
+from ..errors import LeaseNotFound, StoreError, Unavailable
 from ..kv import EventKind, Store
 from ..session import Election, Held, Session, open_session
 from .model import LEADER, Machine, encode, machine_key
@@ -43,8 +44,12 @@ class Registration:
 
     async def run(self) -> None:
         """Be registered, until cancelled; then the others know at once."""
+        followed = False
         while True:
             try:
+                if not followed:
+                    await self._succeed()
+                    followed = True
                 async with open_session(self._store, self._ttl) as session, asyncio.TaskGroup() as tasks:
                     await self._write(session)
                     for part in (_end(session), self._lead(session), self._rewrite(session), self._look(session)):
@@ -55,6 +60,13 @@ class Registration:
             finally:
                 self._set(None)
             await asyncio.sleep(AGAIN)
+
+    async def _succeed(self) -> None:
+        """End the lease of this machine's last process, which is no more: nobody need wait for it to run out."""
+        entry = await self._store.get(machine_key(self._describe().id))
+        if entry is not None and entry.lease:
+            with suppress(LeaseNotFound):
+                await self._store.lease_revoke(entry.lease)
 
     async def _write(self, session: Session) -> None:
         machine = self._describe()

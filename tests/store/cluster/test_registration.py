@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 
 from hawser.store import MemoryStore, Store
 from hawser.store.cluster.machines import Machines
-from hawser.store.cluster.model import Capacity, Machine, Versions, machine_key
+from hawser.store.cluster.model import LEADER, Capacity, Machine, Versions, encode, machine_key
 from hawser.store.cluster.registration import Registration
+from hawser.store.session import Election, open_session
 from tests.wait import auntil
 
 
@@ -74,8 +75,18 @@ async def test_another_machine_with_the_same_id_is_told() -> None:
     store = MemoryStore()
     async with registered(store, "a") as first:
         await auntil(lambda: first.held)
-        async with registered(store, "a"):
-            await auntil(lambda: "another machine" in first.trouble)
+        await store.put(machine_key("a"), encode(machine("a")))
+        await auntil(lambda: "another machine" in first.trouble)
+
+
+async def test_a_process_that_was_killed_is_succeeded_at_once() -> None:
+    store = MemoryStore()
+    async with open_session(store, 60) as last:
+        await store.put(machine_key("a"), encode(machine("a")), lease=last.lease)
+        await Election(store, LEADER).campaign(last, b"a")
+        async with registered(store, "a") as next_:
+            await auntil(lambda: next_.held)
+            assert last.lease not in await store.leases()
 
 
 async def test_a_record_that_cannot_be_read_is_named() -> None:

@@ -1,0 +1,45 @@
+"""What this machine is and has, as the others are told: proc(5), uname(2), statvfs(3)."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from hawser.store.cluster.model import Capacity, Machine, Role, Versions
+
+from . import __version__
+from .identity import own_addresses
+
+
+def describe(
+    machine: str, data: Path, *, started: float, addresses: tuple[str, ...], role: Role, labels: Mapping[str, str]
+) -> Machine:
+    """The record of this machine now; without `addresses` those towards the default route."""
+    disk = os.statvfs(data)
+    return Machine(
+        id=machine,
+        addresses=addresses or tuple(map(str, own_addresses())),
+        capacity=Capacity(
+            cpus=float(len(os.sched_getaffinity(0))),
+            memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            disk=disk.f_frsize * disk.f_blocks,
+        ),
+        versions=Versions(hawser=__version__, kernel=os.uname().release, etcd=etcd_version()),
+        started=started,
+        role=role,
+        labels=labels,
+    )
+
+
+def etcd_version() -> str:
+    """The version of the etcd that is installed, or nothing."""
+    program = shutil.which("etcd")
+    if program is None:
+        return ""
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=5, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    first = said.partition("\n")[0]
+    return first.removeprefix("etcd Version: ").strip() if first.startswith("etcd Version") else ""
