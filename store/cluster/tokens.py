@@ -140,7 +140,7 @@ def mint(
 def encode(token: Token) -> str:
     """The token's one line."""
     where = msgspec.msgpack.encode((token.cluster, bytes.fromhex(token.ca[7:]), token.endpoints))
-    rest = base64.urlsafe_b64encode(where + _check(token.id, token.secret, where)).decode().rstrip("=")
+    rest = _base64(where + _check(token.id, token.secret, where))
     return f"{PREFIX}.{token.id}.{token.secret}.{rest}"
 
 
@@ -156,8 +156,8 @@ def parse(text: str) -> Token:
         raw = base64.b64decode(rest + "=" * (-len(rest) % 4), altchars=b"-_", validate=True)
         where, check = raw[:-CHECK_BYTES], raw[-CHECK_BYTES:]
     except (binascii.Error, ValueError):
-        where = check = b""
-    if not where or check != _check(id_, secret, where):
+        raw = where = check = b""
+    if not where or check != _check(id_, secret, where) or _base64(raw) != rest:
         raise Invalid("token: its check sum is wrong: it was cut off or changed; copy the whole line again")
     try:
         cluster, ca, endpoints = msgspec.msgpack.decode(where, type=tuple[str, bytes, tuple[str, ...]])
@@ -215,6 +215,10 @@ def _problems(id_: str, secret: str, cluster: str, ca: str, endpoints: Sequence[
 
 def _base32(raw: bytes) -> str:
     return base64.b32encode(raw).decode().rstrip("=").lower()
+
+
+def _base64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def _digest(id_: str, secret: str) -> str:

@@ -193,7 +193,7 @@ async def test_certificates_are_rotated_without_a_restart(rundir: Path) -> None:
     context.load_cert_chain(tls.certificate)
 
     async def shown() -> str:
-        reader, writer = await asyncio.open_connection(host, int(port), ssl=context)
+        _, writer = await asyncio.open_connection(host, int(port), ssl=context)
         certificate = writer.get_extra_info("peercert")
         writer.close()
         return str(certificate["serialNumber"])

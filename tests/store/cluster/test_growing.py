@@ -1,4 +1,4 @@
-"""The plan against real etcd members with TLS: one grows to three, one that is lost is replaced, three shrink to one."""
+"""The plan against real etcd members with TLS: one grows to three, a lost one is replaced, three shrink to one."""
 
 import asyncio
 import json
