@@ -1,7 +1,7 @@
 """etcd's server over an embedded engine: handlers that know no transport, and drivers that serve them."""
 
 from .calls import Handlers
-from .drivers.grpc import Tls
+from .drivers.listening import Tls
 from .handlers import Settings, handlers
 from .serving import Served, serve, serving
 

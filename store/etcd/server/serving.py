@@ -1,12 +1,15 @@
 """An engine served in etcd's protocol, until the block ends or for good."""
 
 import asyncio
+import contextlib
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ...embedded.engine import Engine
-from .drivers.grpc import GrpcServer, Tls
+from .drivers.grpc import GrpcCalls
+from .drivers.listening import KEEPALIVE, Listening, Tls, addresses
 from .handlers import Settings, handlers
 
 GRACE = 2.0
@@ -15,22 +18,45 @@ GRACE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """`ports` are those of the addresses to listen on, in their order (of a unix socket 1)."""
+    """`addresses` are those listened on, with the ports that they got."""
 
-    ports: tuple[int, ...]
+    addresses: tuple[str, ...]
+    tls: Tls | None = None
+    context: ssl.SSLContext | None = None
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Of the addresses that have one."""
+        return tuple(int(each.rpartition(":")[2]) for each in self.addresses if not each.startswith("unix:"))
+
+    def reload(self) -> None:
+        """Read the certificate's files again, for connections to come. OSError, ssl.SSLError: the old one stays."""
+        if self.tls is not None and self.context is not None:
+            self.tls.load(self.context)
 
 
 @asynccontextmanager
 async def serving(
-    engine: Engine, listen: Sequence[str], *, tls: Tls | None = None, settings: Settings | None = None
+    engine: Engine,
+    listen: Sequence[str],
+    *,
+    tls: Tls | None = None,
+    settings: Settings | None = None,
+    keepalive: float = KEEPALIVE,
+    grace: float = GRACE,
 ) -> AsyncIterator[Served]:
     """Serve an open engine, which stays open afterwards, on each `host:port` or `unix:/path`. Unavailable."""
-    server = GrpcServer(await handlers(engine, settings))
-    try:
-        await server.start(listen, tls)
-        yield Served(tuple(server.ports))
-    finally:
-        await server.stop(GRACE)
+    answers = await handlers(engine, settings)
+    context = None if tls is None else tls.context()
+    async with asyncio.TaskGroup() as tasks:
+        listening = Listening(GrpcCalls(answers, tasks), keepalive=keepalive)
+        pulse = tasks.create_task(listening.keep_alive())
+        try:
+            bound = [await listening.listen(address, context) for address in addresses(listen)]
+            yield Served(tuple(bound), tls, context)
+        finally:
+            pulse.cancel()
+            await listening.close(grace)
 
 
 async def serve(
@@ -38,4 +64,5 @@ async def serve(
 ) -> None:
     """Until cancelled."""
     async with serving(engine, listen, tls=tls, settings=settings):
-        await asyncio.Event().wait()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()

@@ -1,213 +1,211 @@
-"""The handlers served with grpc.aio: registered by path from the table of calls, no generated stubs.
+"""The handlers served over gRPC (gRPC over HTTP/2, its protocol document): calls, messages and statuses.
 
-Requests are taken as bytes and decoded here, so that what is too large is answered in etcd's words.
+A call is a stream of http2.py; each is answered by a task of the server's. grpc.aio's server would do the same at
+several times the cost of a call, and needs its library.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from struct import Struct
+from typing import Any
+from urllib.parse import quote
 
-import grpc
-import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
-from ....errors import StoreError, Unavailable
+from ....auth import common_name
+from ....errors import StoreError
 from ...errors import Code, EtcdError, told
-from ...services import DELETE_RANGE, PUT, TXN, Call
+from ...services import CALLS, DELETE_RANGE, PUT, TXN
 from ..calls import AnyCall, Handlers, ManyToMany, OneToMany, Unary
+from ..hpack import encode
+from .http2 import Stream
 
-Context = grpc.aio.ServicerContext[Any, Any]
-Serve = Callable[[Any, Context], Awaitable[Any]]
 MAX_REQUEST = 3 * 512 * 1024
 """etcd's --max-request-bytes."""
 MAX_MESSAGE = MAX_REQUEST + 512 * 1024
 """What gRPC takes at all: a request with what goes around it."""
 WRAPPING = 18
 """What etcd adds to a request before it measures it, about."""
-_TAKEN = 64 << 20
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _CHANGES: tuple[AnyCall, ...] = (PUT, TXN, DELETE_RANGE)
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """PEM contents; with `authority`, clients must show a certificate that it signed."""
-
-    certificate: bytes
-    key: bytes
-    authority: bytes | None = None
-
-    def credentials(self) -> grpc.ServerCredentials:
-        return grpc.ssl_server_credentials(
-            [(self.key, self.certificate)], self.authority, require_client_auth=self.authority is not None
-        )
+_PREFIX = Struct(">BI")
+_CONTENT = (":status", "200"), ("content-type", "application/grpc")
+_HEAD = encode(_CONTENT)
+_DONE = encode((("grpc-status", "0"),))
+_SERVICES = {call.path.rpartition("/")[0] for call in CALLS}
+log = logging.getLogger(__name__)
 
 
 class GrpcCaller:
     """Looks at the call only when it is asked."""
 
-    __slots__ = ("_context",)
+    __slots__ = ("_stream",)
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
 
     @property
     def token(self) -> str | None:
-        found = None
-        for name, value in self._context.invocation_metadata() or ():
-            if name == "token" or (name == "authorization" and found is None):
-                found = value if isinstance(value, str) else value.decode(errors="replace")
-        return found
+        fields = dict(self._stream.fields)
+        return fields.get("token", fields.get("authorization"))
 
     @property
     def common_name(self) -> str | None:
         """ "" of a certificate without one."""
-        about = self._context.auth_context()
-        if "x509_pem_cert" not in about:
-            return None
-        names = list(about.get("x509_common_name", ()))
-        return names[-1].decode(errors="replace") if names else ""
+        transport = self._stream.connection.transport
+        tls = transport and transport.get_extra_info("ssl_object")
+        certificate = tls.getpeercert(binary_form=True) if tls else None
+        return common_name(certificate) if certificate else None
 
 
-def decoder(call: AnyCall) -> Callable[[bytes], Message]:
-    """Decodes a call's requests. EtcdError."""
-    most = MAX_REQUEST - WRAPPING if call in _CHANGES else MAX_MESSAGE
-    decode: Callable[[bytes], Message] = call.request.FromString
+class Method:
+    """A call and who answers it: `one` where there is one request and one response."""
 
-    def decoded(data: bytes) -> Message:
-        if len(data) > most:
-            if len(data) <= MAX_MESSAGE:
-                raise EtcdError(Code.INVALID_ARGUMENT, "etcdserver: request is too large")
-            text = f"grpc: received message larger than max ({len(data)} vs. {MAX_MESSAGE})"
-            raise EtcdError(Code.RESOURCE_EXHAUSTED, text)
+    __slots__ = ("call", "decode", "encode", "handler", "most", "one")
+
+    def __init__(self, call: AnyCall, handler: Unary | OneToMany | ManyToMany, *, one: bool) -> None:
+        self.call, self.handler, self.one = call, handler, one
+        self.decode: Callable[[bytes], Message] = call.request.FromString
+        self.encode: Callable[[Message], bytes] = call.response.SerializeToString
+        self.most = MAX_REQUEST - WRAPPING if call in _CHANGES else MAX_MESSAGE
+
+    def request(self, data: bytes) -> Message:
+        """EtcdError."""
+        if len(data) > self.most:
+            raise EtcdError(Code.INVALID_ARGUMENT, "etcdserver: request is too large")
         try:
-            return decode(data)
+            return self.decode(data)
         except DecodeError as error:
-            text = f"grpc: error while unmarshalling: {error}"
-            raise EtcdError(Code.INTERNAL, text) from None
-
-    return decoded
+            raise EtcdError(Code.INTERNAL, f"grpc: error unmarshalling request: {error}") from None
 
 
-async def _fail(context: Context, error: StoreError | EtcdError) -> NoReturn:
-    failure = error if isinstance(error, EtcdError) else told(error)
-    await context.abort(_CODES[failure.code], failure.text)
-    raise AssertionError("not reached")
+class GrpcCalls:
+    """Answers streams with tasks of the group."""
 
+    def __init__(self, handlers: Handlers, tasks: asyncio.TaskGroup) -> None:
+        self._tasks = tasks
+        self._methods: dict[str, Method] = {}
+        for call, unary in handlers.unary.items():
+            self._methods[call.path] = Method(call, unary, one=True)
+        for call, handler in (*handlers.one_to_many.items(), *handlers.many_to_many.items()):
+            self._methods[call.path] = Method(call, handler, one=False)
 
-def _unary(call: AnyCall, handler: Unary) -> Serve:
-    decode = decoder(call)
-    encode: Callable[[Message], bytes] = call.response.SerializeToString
+    # what a connection tells
 
-    async def serve(data: bytes, context: Context) -> bytes:
+    def begin(self, stream: Stream) -> None:
+        fields = dict(stream.fields)
+        path = fields.get(":path", "")
+        method = stream.method = self._methods.get(path)
+        if not fields.get("content-type", "").startswith("application/grpc"):
+            stream.finish(encode(((":status", "415"),)))
+        elif method is None:
+            self._fail(stream, _unknown(path))
+        elif method.call.streams_in:
+            stream.task = self._tasks.create_task(self._many(stream, method))
+        elif stream.heard:
+            self.received(stream)
+
+    def received(self, stream: Stream) -> None:
+        method = stream.method
+        if not isinstance(method, Method) or not stream.open:
+            return
+        body = stream.body
+        while len(body) >= 5:
+            packed, size = _PREFIX.unpack_from(body)
+            if packed or size > MAX_MESSAGE:
+                self._refuse(stream, packed, size)
+                return
+            if len(body) < 5 + size:
+                break
+            message = bytes(body[5 : 5 + size])
+            del body[: 5 + size]
+            stream.inbox.append(message)
+        if method.call.streams_in:
+            if stream.wake is not None and not stream.wake.done():
+                stream.wake.set_result(None)
+        elif stream.heard and stream.task is None:
+            if body or len(stream.inbox) != 1:
+                self._fail(stream, EtcdError(Code.INTERNAL, "grpc: a call has one request, whole"))
+            elif method.one:
+                stream.task = self._tasks.create_task(self._one(stream, method))
+            else:
+                stream.task = self._tasks.create_task(self._many(stream, method))
+
+    def lost(self, stream: Stream) -> None:
+        if stream.task is not None:
+            stream.task.cancel()
+
+    def _refuse(self, stream: Stream, packed: int, size: int) -> None:
+        if packed:
+            kind = dict(stream.fields).get("grpc-encoding", "")
+            error = EtcdError(Code.UNIMPLEMENTED, f'grpc: Decompressor is not installed for grpc-encoding "{kind}"')
+        else:
+            text = f"grpc: received message larger than max ({size} vs. {MAX_MESSAGE})"
+            error = EtcdError(Code.RESOURCE_EXHAUSTED, text)
+        if stream.task is not None:
+            stream.task.cancel()
+        self._fail(stream, error)
+
+    # answers
+
+    async def _one(self, stream: Stream, method: Method) -> None:
         try:
-            return encode(await handler(decode(data), GrpcCaller(context)))
-        except (StoreError, EtcdError) as error:
-            await _fail(context, error)
+            request = method.request(stream.inbox.popleft())
+            data = method.encode(await method.handler(request, GrpcCaller(stream)))  # type: ignore[call-arg,arg-type]
+        except Exception as error:
+            self._fail(stream, error)
+        else:
+            stream.reply(_HEAD, _PREFIX.pack(0, len(data)) + data, _DONE)
 
-    return serve
+    async def _many(self, stream: Stream, method: Method) -> None:
+        async def send(response: Message | bytes) -> None:
+            data = response if isinstance(response, bytes) else response.SerializeToString()
+            stream.write(_HEAD, _PREFIX.pack(0, len(data)) + data)
+            if stream.out or not stream.connection.room.is_set():
+                await stream.drained()
 
-
-def _one_to_many(call: AnyCall, handler: OneToMany) -> Serve:
-    decode = decoder(call)
-
-    async def serve(data: bytes, context: Context) -> None:
+        handler: Any = method.handler
         try:
-            await handler(decode(data), GrpcCaller(context), _sender(context))
-        except (StoreError, EtcdError) as error:
-            await _fail(context, error)
+            if method.call.streams_in:
+                await handler(_requests(stream, method), GrpcCaller(stream), send)
+            else:
+                await handler(method.request(stream.inbox.popleft()), GrpcCaller(stream), send)
+        except Exception as error:
+            self._fail(stream, error)
+        else:
+            if not stream.started:
+                stream.write(_HEAD, b"")
+            stream.finish(_DONE)
 
-    return serve
-
-
-def _many_to_many(call: AnyCall, handler: ManyToMany) -> Serve:
-    decode = decoder(call)
-
-    async def requests(context: Context) -> AsyncIterator[Message]:
-        while (data := await context.read()) is not grpc.aio.EOF:
-            yield decode(data)
-
-    async def serve(_: Any, context: Context) -> None:
-        try:
-            await handler(requests(context), GrpcCaller(context), _sender(context))
-        except (StoreError, EtcdError) as error:
-            await _fail(context, error)
-
-    return serve
-
-
-def _sender(context: Context) -> Callable[[Message | bytes], Awaitable[None]]:
-    async def send(response: Message | bytes) -> None:
-        await context.write(response if isinstance(response, bytes) else response.SerializeToString())
-
-    return send
+    def _fail(self, stream: Stream, error: Exception) -> None:
+        if isinstance(error, StoreError):
+            failure = told(error)
+        elif isinstance(error, EtcdError):
+            failure = error
+        else:
+            log.exception("a call failed: %s", dict(stream.fields).get(":path"), exc_info=error)
+            failure = EtcdError(Code.UNKNOWN, f"hawser: {error!r}; please report this")
+        fields: Iterable[tuple[str, str]] = () if stream.started else _CONTENT
+        text = quote(failure.text, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+        stream.finish(encode((*fields, ("grpc-status", str(int(failure.code))), ("grpc-message", text))))
 
 
-class _Unknown(grpc.GenericRpcHandler):
-    """Whatever is no call of ours, in etcd's words."""
-
-    def __init__(self, services: Collection[str]) -> None:
-        self._services = services
-
-    def service(self, details: grpc.HandlerCallDetails) -> Any:
-        service, _, name = details.method.removeprefix("/").rpartition("/")
-        text = f"unknown method {name} for service {service}"
-        if service not in self._services:
-            text = f"unknown service {service}"
-
-        async def refuse(requests: Any, context: Context) -> None:
-            await context.abort(grpc.StatusCode.UNIMPLEMENTED, text)
-
-        return grpc.stream_stream_rpc_method_handler(refuse)
+async def _requests(stream: Stream, method: Method) -> AsyncIterator[Message]:
+    while True:
+        while stream.inbox:
+            data = stream.inbox.popleft()
+            stream.consumed(len(data) + 5)
+            yield method.request(data)
+        if stream.heard:
+            return
+        stream.wake = asyncio.get_running_loop().create_future()
+        await stream.wake
 
 
-class GrpcServer:
-    """Listens on `host:port` and `unix:path`; port 0 is any (`ports`)."""
-
-    def __init__(self, handlers: Handlers) -> None:
-        self._server = grpc.aio.server(
-            options=(
-                ("grpc.max_receive_message_length", _TAKEN),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.so_reuseport", 0),
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
-                ("grpc.keepalive_time_ms", 7_200_000),
-                ("grpc.keepalive_timeout_ms", 20_000),
-            )
-        )
-        methods: dict[str, dict[str, Any]] = {}
-        for call, handler in _registered(handlers):
-            service, _, name = call.path[1:].partition("/")
-            methods.setdefault(service, {})[name] = handler
-        self._server.add_generic_rpc_handlers(
-            (*(grpc.method_handlers_generic_handler(*each) for each in methods.items()), _Unknown(methods.keys()))
-        )
-        self.ports: list[int] = []
-
-    async def start(self, listen: Sequence[str], tls: Tls | None = None) -> None:
-        """Unavailable when an address cannot be had."""
-        for address in listen:
-            try:
-                if tls is None:
-                    port = self._server.add_insecure_port(address)
-                else:
-                    port = self._server.add_secure_port(address, tls.credentials())
-            except RuntimeError as error:
-                raise Unavailable(f"cannot listen on {address}; is it in use? choose another") from error
-            self.ports.append(port)
-        await self._server.start()
-
-    async def stop(self, grace: float) -> None:
-        """Answer what was asked, for at most so many seconds; streams end then."""
-        await self._server.stop(grace)
-
-
-def _registered(handlers: Handlers) -> list[tuple[AnyCall, Any]]:
-    found = list[tuple[Call[Any, Any], Any]]()
-    for call, unary in handlers.unary.items():
-        found.append((call, grpc.unary_unary_rpc_method_handler(_unary(call, unary))))
-    for call, one in handlers.one_to_many.items():
-        found.append((call, grpc.unary_stream_rpc_method_handler(_one_to_many(call, one))))
-    for call, many in handlers.many_to_many.items():
-        found.append((call, grpc.stream_stream_rpc_method_handler(_many_to_many(call, many))))
-    return found
+def _unknown(path: str) -> EtcdError:
+    service, _, name = path.rpartition("/")
+    if service in _SERVICES:
+        text = f"unknown method {name} for service {service[1:]}"
+    else:
+        text = f"unknown service {service[1:]}"
+    return EtcdError(Code.UNIMPLEMENTED, text)
