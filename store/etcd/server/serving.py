@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ...embedded.engine import Engine
+from .drivers.gateway import Gateway
 from .drivers.grpc import GrpcCalls
 from .drivers.listening import KEEPALIVE, Listening, Tls, addresses
 from .handlers import Settings, handlers
@@ -49,14 +50,15 @@ async def serving(
     answers = await handlers(engine, settings)
     context = None if tls is None else tls.context()
     async with asyncio.TaskGroup() as tasks:
-        listening = Listening(GrpcCalls(answers, tasks), keepalive=keepalive)
+        gateway = Gateway(answers)
+        listening = Listening(GrpcCalls(answers, tasks), gateway.protocol, keepalive=keepalive)
         pulse = tasks.create_task(listening.keep_alive())
         try:
             bound = [await listening.listen(address, context) for address in addresses(listen)]
             yield Served(tuple(bound), tls, context)
         finally:
             pulse.cancel()
-            await listening.close(grace)
+            await asyncio.gather(listening.close(grace), gateway.close(grace))
 
 
 async def serve(
