@@ -1,0 +1,83 @@
+"""At the cluster's door, from outside: find the CA that the token means, then join; later, renew.
+
+Each endpoint of the token is tried in turn. Nothing is told to a server before its CA's key has the token's hash and
+its certificate is of that CA.
+"""
+
+import ssl
+from collections.abc import Sequence
+from typing import TypeVar
+
+import aiohttp
+import msgspec
+
+from ...errors import Conflict, Denied, Invalid, NotFound, StoreError, Unavailable
+from .. import pem
+from ..joining import JoinAnswer, JoinRequest, RenewAnswer, RenewRequest
+from ..tokens import Token
+from .home import Home
+
+TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
+KINDS: dict[int, type[StoreError]] = {400: Invalid, 403: Denied, 404: NotFound, 409: Conflict}
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+async def join(token: Token, request: JoinRequest) -> JoinAnswer:
+    """Ask to be let in. Denied, Invalid, Unavailable when no endpoint answers."""
+    failures = list[str]()
+    for endpoint in token.endpoints:
+        try:
+            async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+                bundle = await _bundle(session, endpoint, token.ca)
+                trusted = ssl.create_default_context(cadata=bundle)
+                return await _ask(session, f"https://{endpoint}/v1/join", request, JoinAnswer, trusted)
+        except (aiohttp.ClientError, TimeoutError, OSError, Unavailable) as error:
+            failures.append(f"{endpoint} ({_reason(error)})")
+    raise Unavailable(f"no machine of the cluster answers: {', '.join(failures)}; is one up and reachable?")
+
+
+async def renew(home: Home, endpoints: Sequence[str], request: RenewRequest) -> RenewAnswer:
+    """A new certificate for the key of the request. Denied, Invalid, Unavailable."""
+    shown = ssl.create_default_context(cafile=str(home.ca))
+    shown.load_cert_chain(home.certificate)
+    failures = list[str]()
+    for endpoint in endpoints:
+        try:
+            async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+                return await _ask(session, f"https://{endpoint}/v1/renew", request, RenewAnswer, shown)
+        except (aiohttp.ClientError, TimeoutError, OSError, Unavailable) as error:
+            failures.append(f"{endpoint} ({_reason(error)})")
+    raise Unavailable(f"no machine renews certificates: {', '.join(failures) or 'none is known'}; trying again")
+
+
+async def _bundle(session: aiohttp.ClientSession, endpoint: str, wanted: str) -> str:
+    """The CAs of who answers, when the one that the token means is among them. Denied."""
+    async with session.get(f"https://{endpoint}/v1/ca", ssl=False) as answer:
+        text = await answer.read()
+    try:
+        hashes = [pem.hash_of(pem.read_certificate(one).public_key()) for one in pem.split(text)]
+    except Invalid as error:
+        raise Unavailable(f"it shows no CA: {error}") from error
+    if wanted not in hashes:
+        raise Denied(f"{endpoint} is not of the token's cluster: its CA has another key; make a new token there")
+    return text.decode()
+
+
+async def _ask(
+    session: aiohttp.ClientSession, url: str, request: msgspec.Struct, kind: type[T], context: ssl.SSLContext
+) -> T:
+    headers = {"Content-Type": "application/json"}
+    async with session.post(url, data=msgspec.json.encode(request), headers=headers, ssl=context) as answer:
+        body = await answer.read()
+        if answer.status != 200:
+            raise KINDS.get(answer.status, Unavailable)(body.decode(errors="replace")[:500] or answer.reason)
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.MsgspecError as error:
+        raise Unavailable(f"its answer makes no sense: {error}") from error
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return str(error) or type(error).__name__
