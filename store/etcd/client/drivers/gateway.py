@@ -144,12 +144,12 @@ def _parsed(body: bytes, status: int) -> dict[str, Any]:
 def _message(call: Call[Q, R], told: dict[str, Any]) -> R:
     """A response, or the error that the body is: {"error", "message", "code"}, without "error" since etcd 3.6, within
     "error" in a stream."""
-    wrong = told.get("error")
+    wrong: Any = told.get("error", told if "code" in told and "message" in told else None)
+    if isinstance(wrong, str):
+        wrong = {"message": wrong} | told
     if isinstance(wrong, dict):
-        raise _error(int(wrong.get("grpc_code", wrong.get("code", Code.UNKNOWN))), str(wrong.get("message", "")))
-    if isinstance(wrong, str) or ("code" in told and "message" in told):
-        code: Any = told.get("code", Code.UNKNOWN)
-        raise _error(int(code), str(told.get("message") or wrong))
+        code = wrong.get("grpc_code", wrong.get("code", int(Code.UNKNOWN)))
+        raise _error(int(code), str(wrong.get("message", "")))
     return json_format.ParseDict(told, call.response(), ignore_unknown_fields=True)
 
 

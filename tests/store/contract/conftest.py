@@ -1,0 +1,63 @@
+"""The contract runs on the embedded engines and on a real etcd, through each of the client's transports."""
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from hawser.store import MemoryStore, SqliteStore, Store, TextStore
+from hawser.store.etcd.client import connect
+
+from ..conftest import Make
+from ..etcd.client.aligned import emptied
+from ..etcd.client.member import Member, member, needs_etcd
+
+NO_ORDER = "what is sent at once over a network arrives in any order"
+NOT_ETCD = {
+    "test_a_watch_that_is_behind_is_told": "the client has received it already",
+    "test_the_values_of_a_request_are_bounded": "etcd counts the whole request",
+    "test_a_put_and_the_end_of_its_lease_at_once_agree": NO_ORDER,
+    "test_a_read_of_what_a_group_under_way_makes_waits_for_it": NO_ORDER,
+    "test_closing_ends_a_watch_after_its_last_event": NO_ORDER,
+    "test_a_watch_that_skips_everything_sees_nothing_and_still_comes_along": "etcd cannot be asked before 3.4.31",
+}
+
+
+@pytest.fixture(scope="session")
+def etcd() -> Iterator[Member]:
+    """One for all: each test finds it empty."""
+    with member() as running:
+        yield running
+
+
+@pytest.fixture(
+    params=[
+        "memory",
+        "sqlite",
+        pytest.param("etcd grpc", marks=needs_etcd),
+        pytest.param("etcd gateway", marks=needs_etcd),
+    ]
+)
+async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
+    """Open a new store that keeps `ring` revisions in memory (etcd keeps all); closed and removed afterwards."""
+    kind, _, transport = request.param.partition(" ")
+    if kind == "etcd" and (reason := NOT_ETCD.get(request.node.originalname)):
+        pytest.skip(reason)
+    async with AsyncExitStack() as stack:
+
+        async def opened(ring: int) -> Store:
+            store: Store
+            if kind == "etcd":
+                url = request.getfixturevalue("etcd").url
+                store = TextStore(await emptied(await stack.enter_async_context(connect(url, transport=transport))))
+            elif kind == "memory":
+                store = MemoryStore(ring=ring)
+            else:
+                directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="hw-store-"))
+                store = await SqliteStore.open(Path(directory), ring=ring)
+            stack.push_async_callback(store.close)
+            return store
+
+        yield opened
