@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from .background import background
 from .errors import LeaseNotFound, StoreError, Unavailable
 from .kv import Compare, DeleteOp, EventKind, KeyValue, PutOp, RangeOp, RangeResult, SortBy, Store, Target, absent
 
@@ -48,20 +49,14 @@ async def open_session(store: Store, ttl: float) -> AsyncIterator[Session]:
     """A session whose lease is revoked at the end. `ttl` in seconds."""
     granted = await store.lease_grant(ttl)
     session = Session(store, granted.id, granted.ttl)
-    failure: BaseException | None = None
-    async with asyncio.TaskGroup() as tasks:
-        keeping = tasks.create_task(session.keep())
-        try:
+    try:
+        async with background(session.keep()):
             yield session
-        except BaseException as error:  # raised below: as itself, not as a group of one
-            failure = error
-        keeping.cancel()
-    if not session.lost.is_set():
-        with suppress(StoreError, TimeoutError):  # it ends by itself
-            async with asyncio.timeout(session.ttl):
-                await store.lease_revoke(session.lease)
-    if failure is not None:
-        raise failure
+    finally:
+        if not session.lost.is_set():
+            with suppress(StoreError, TimeoutError):  # it ends by itself
+                async with asyncio.timeout(session.ttl):
+                    await store.lease_revoke(session.lease)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

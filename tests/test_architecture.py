@@ -40,6 +40,7 @@ IMPURE = {
     "store.cluster.tending": "the agent of a cluster's members",
     "store.etcd.server": "answers calls over an engine that runs",
     "store.cluster.registration": "the agent of a machine's place in its cluster",
+    "store.background": "runs tasks beside a block",
     "store.follow": "follows a watch",
     "store.loop": "the loop every agent runs",
     "store.migrate": "reads one store and writes another",

@@ -1,5 +1,6 @@
 """What carries calls to a cluster, as the parts of the client see it."""
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -24,6 +25,10 @@ class Calls(Protocol):
         timeout: float | None = None,
         at: Endpoint | None = None,
     ) -> R: ...
+
+    async def move(self, endpoints: Sequence[Endpoint]) -> None:
+        """Go on at these endpoints, over new connections; returns when the old ones are closed."""
+        ...
 
     def stream(
         self, call: Call[Q, R], *, at: Endpoint | None = None

@@ -39,6 +39,7 @@ class Pool:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.roster = Roster(endpoints, chance)
+        self._chance = chance
         self.timeout = timeout
         self.session = Session(credentials, self._log_in)
         self._open = transport
@@ -194,6 +195,15 @@ class Pool:
     def check(self) -> None:
         if self.closed:
             raise Unavailable(CLOSED)
+
+    async def move(self, endpoints: Sequence[Endpoint]) -> None:
+        """Go on at these endpoints, over new connections, for which certificates are read anew. What is under way on
+        the old ones has its time; streams are opened again."""
+        self.roster = Roster(endpoints, self._chance)
+        old, self._transports = list(self._transports.values()), {}
+        await asyncio.sleep(self.timeout)
+        for transport in old:
+            await transport.close()
 
     async def close(self) -> None:
         """Refuse what is new, finish what was accepted, then hang up."""
