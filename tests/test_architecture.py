@@ -37,6 +37,7 @@ IMPURE = {
     "store.embedded.past": "waits for the log",
     "store.cluster.machines": "follows the machines' records",
     "store.cluster.own_member": "the agent of a machine's etcd member",
+    "store.cluster.rotation": "the agent of a machine's certificate",
     "store.cluster.tending": "the agent of a cluster's members",
     "store.etcd.server": "answers calls over an engine that runs",
     "store.cluster.registration": "the agent of a machine's place in its cluster",

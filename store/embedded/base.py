@@ -6,7 +6,7 @@ is one more request of the next group. The parts are what clients ask for (engin
 operators ask for (upkeep.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from ..errors import Compacted
@@ -17,6 +17,7 @@ from .feed import Feed
 from .groups import Groups, Request
 from .keyspace import Keyspace
 from .lessor import Lessor
+from .past import Entries, Wanted
 
 RING = 10_000
 
@@ -36,6 +37,7 @@ class Base:
         def merged(draft: Draft) -> None:
             self.lessor.follow(draft)
             self.feed.tell(draft.batches)
+            keys.changes.trim(self.kept_from() - 1)
 
         self.groups = Groups(lambda: Draft(keys, self.room()), self.persist, merged)
         self.ageing = Ageing(age, keys, lambda upto: self.groups.post(lambda draft: draft.compact(upto)))
@@ -78,6 +80,10 @@ class Base:
     ) -> tuple[list[WatchBatch[bytes]], int]:
         """A page of what is older than the ring (feed.History); the subclass's part when it keeps a log."""
         raise compacted(first, self.kept_from() - 1)
+
+    async def lookup(self, wanted: Sequence[Wanted]) -> Entries:
+        """What keys were at revisions, older than the ring (past.Lookup); the subclass's part when it keeps a log."""
+        raise compacted(wanted[0][0], self.kept_from() - 1)
 
 
 def compacted(revision: int, last: int) -> Compacted:

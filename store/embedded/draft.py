@@ -106,6 +106,8 @@ class Draft:
     def merge(self) -> None:
         """The draft is durable: make it what everybody reads."""
         self._keys.merge()
+        for batch in self.batches:
+            self.base.changes.follow(batch.events)
         for lease in self.granted:
             self.base.leases.setdefault(lease, set())
         for lease in self.ended:

@@ -10,8 +10,7 @@ from .base import compacted
 from .feed import Watcher
 from .keyspace import FIRST_REVISION, bounds, check_key
 from .leasing import Leasing
-from .overlay import Overlay
-from .past import past_ranges, undo
+from .past import past_ranges, read_past
 from .ranges import check_range, select
 from .transaction import Unread, future
 from .upkeep import Upkeep
@@ -36,9 +35,9 @@ class Engine(Leasing, Upkeep):
             raise future(op.revision, self.keys.revision)
         if op.revision < self.kept_from() - 1:
             raise compacted(op.revision, self.kept_from() - 1)
-        before = await undo(op, self.feed, self.history)
+        found = await read_past(op, self.keys, self.feed, self.lookup)
         self.groups.check()
-        return select(op, Overlay(self.keys, before), self.keys.revision)
+        return found
 
     async def get(self, key: bytes) -> KeyValue[bytes] | None:
         self.groups.check()

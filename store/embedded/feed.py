@@ -170,6 +170,10 @@ class Feed:
         watcher.rest(revision)
         return None
 
+    def batch(self, revision: int) -> WatchBatch[bytes]:
+        """Of a revision that is in the ring."""
+        return self._ring[revision]
+
     def since(self, first: int) -> Iterator[WatchBatch[bytes]]:
         """The batches from a revision on that is in the ring, or yet to come."""
         return (self._ring[revision] for revision in range(first, self.last + 1))

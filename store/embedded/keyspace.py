@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ..errors import EmptyKey, Invalid
 from ..kv import KeyValue
+from .changes import Changes
 from .keys import SortedKeys
 
 MAX_KEY = 4096
@@ -57,13 +58,14 @@ def _check_length(key: bytes) -> None:
 @dataclass(slots=True)
 class Keyspace:
     """Committed keys in order, which lease holds which, the revision (an empty store's is 1, as etcd's), the last
-    compacted one, and small values outside the keys."""
+    compacted one, what changed since, and small values outside the keys."""
 
     revision: int = FIRST_REVISION
     items: dict[bytes, KeyValue[bytes]] = field(default_factory=dict)
     leases: dict[int, set[bytes]] = field(default_factory=dict)
     compacted: int = 0
     meta: dict[str, bytes] = field(default_factory=dict)
+    changes: Changes = field(default_factory=Changes)
     order: SortedKeys = field(init=False)
 
     def __post_init__(self) -> None:

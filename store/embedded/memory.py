@@ -8,8 +8,7 @@ from .base import RING
 from .engine import Engine
 from .hashing import Records
 from .keyspace import Keyspace
-from .overlay import Overlay
-from .past import undo
+from .past import read_past
 
 Row = tuple[KeyValue[bytes], int]
 
@@ -33,10 +32,9 @@ class MemoryEngine(Engine):
                 rows += [(event.kv, sub) for sub, event in enumerate(batch.events)]
                 superseded |= {(e.kv.key, e.prev.mod_revision) for e in batch.events if e.prev}
         if oldest:
-            before = await undo(RangeOp(b"", prefix=True, revision=oldest), self.feed, self.history)
-            view = Overlay(self.keys, before)
-            entries = [entry for key in view.between(b"", None) if (entry := view.get(key)) is not None]
-            old = [(e, subs.get(e.key, 0)) for e in entries if (e.key, e.mod_revision) not in superseded]
+            everything = RangeOp(b"", prefix=True, revision=oldest)
+            then = await read_past(everything, self.keys, self.feed, self.lookup)
+            old = [(e, subs.get(e.key, 0)) for e in then.kvs if (e.key, e.mod_revision) not in superseded]
             rows = sorted(old, key=lambda row: (row[0].mod_revision, row[1])) + rows
         return await asyncio.to_thread(_crc, rows)
 

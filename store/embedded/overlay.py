@@ -37,7 +37,7 @@ class Overlay:
         """Set a key."""
         before = self.get(op.key)
         entry = KeyValue(
-            key=op.key,
+            key=before.key if before else op.key,  # one object in memory for all that name it
             value=before.value if before and op.ignore_value else op.value,
             create_revision=before.create_revision if before else revision,
             mod_revision=revision,

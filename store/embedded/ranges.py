@@ -46,7 +46,7 @@ def select(op: RangeOp[bytes], view: View, revision: int) -> RangeResult[bytes]:
         for key in view.between(low, high)
         if (entry := view.get(key)) is not None and (not bounded or _within(op, entry))
     )
-    if op.sort is not None or op.descending:
+    if _sorted(op):
         found = iter(sorted(found, key=SORT[op.sort or SortBy.KEY], reverse=op.descending))
     kvs = list[KeyValue[bytes]]()
     for entry in found:
@@ -54,6 +54,11 @@ def select(op: RangeOp[bytes], view: View, revision: int) -> RangeResult[bytes]:
             return RangeResult(kvs=_shown(op, kvs), revision=revision, more=True, count=count)
         kvs.append(entry)
     return RangeResult(kvs=_shown(op, kvs), revision=revision, count=count)
+
+
+def is_ordered(op: RangeOp[bytes]) -> bool:
+    """Whether all of a range is read whatever its limit."""
+    return _sorted(op) or _bounded(op)
 
 
 def check_range(op: RangeOp[bytes]) -> None:
@@ -67,6 +72,10 @@ def check_range(op: RangeOp[bytes]) -> None:
 
 def _one(entry: KeyValue[bytes], revision: int) -> RangeResult[bytes]:
     return RangeResult(kvs=(entry,), revision=revision, count=1)
+
+
+def _sorted(op: RangeOp[bytes]) -> bool:
+    return op.sort is not None or op.descending
 
 
 def _bounded(op: RangeOp[bytes]) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ...errors import StoreError, Unavailable
 from ...kv import KeyValue
+from ..changes import Changes
 from ..draft import Draft
 from ..keyspace import FIRST_REVISION, Keyspace
 from .rows import COLUMNS, entry, row
@@ -68,11 +69,15 @@ class Log:
 
     def read(self) -> tuple[Keyspace, dict[int, float]]:
         """The current keys and the leases."""
-        items, revision = dict[bytes, KeyValue[bytes]](), FIRST_REVISION
+        items, changes, revision = dict[bytes, KeyValue[bytes]](), Changes(), FIRST_REVISION
         rows = self._database.execute(
-            "SELECT key, value, created, revision, version, lease FROM changes ORDER BY revision, sub"
+            "SELECT key, value, created, revision, version, lease, previous FROM changes ORDER BY revision, sub"
         )
-        for key, value, created, revision, version, lease in rows:
+        for key, value, created, revision, version, lease, previous in rows:
+            if (had := items.get(key)) is not None:
+                key = had.key  # one object in memory for all that name it
+            if revision > self.compacted:
+                changes.add(revision, key, previous)
             if version:
                 items[key] = entry(key, value, created, revision, version, lease)
             else:
@@ -80,7 +85,8 @@ class Log:
         revision = max(revision, self.compacted)  # a deletion is not kept when the revision is compacted that made it
         leases = {int(lease): float(ttl) for lease, ttl in self._database.execute("SELECT id, ttl FROM leases")}
         meta = dict(self._database.execute("SELECT name, value FROM meta"))
-        return Keyspace(revision=revision, items=items, compacted=self.compacted, meta=meta), leases
+        keys = Keyspace(revision=revision, items=items, compacted=self.compacted, meta=meta, changes=changes)
+        return keys, leases
 
     def append(self, draft: Draft) -> None:
         """Make a draft durable. StoreError: nothing of it was kept, unless it says that the outcome is unknown; when

@@ -6,11 +6,12 @@ this blocks: call it on a thread.
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...kv import Event, WatchBatch
 from ..hashing import Records
+from ..past import Entries, Wanted
 from . import rows
 
 PAGE = 1000
@@ -19,6 +20,10 @@ SELECT new.revision, new.key, new.value, new.created, new.version, new.lease,
        old.value, old.created, old.revision, old.version, old.lease
 FROM changes AS new LEFT JOIN changes AS old ON old.revision = new.previous AND old.key = new.key
 WHERE new.revision BETWEEN ? AND ? AND new.key >= ? AND (?4 IS NULL OR new.key < ?4) ORDER BY new.revision, new.sub
+"""
+LOOKUP = """
+WITH wanted(revision, key) AS (VALUES {}) SELECT key, value, created, revision, version, lease
+FROM wanted CROSS JOIN changes USING(revision, key)
 """
 SUPERSEDING = "SELECT key, previous FROM changes WHERE revision > ? AND revision <= ? AND previous BETWEEN 1 AND ?"
 ROWS = """
@@ -53,6 +58,18 @@ def history(
     for each in found:
         batches.setdefault(each[0], []).append(rows.event(each))
     return [WatchBatch(revision=revision, events=tuple(events)) for revision, events in batches.items()], last
+
+
+def lookup(file: Path, wanted: Sequence[Wanted]) -> Entries:
+    """What keys were at revisions that changed them, of those that the log still has."""
+    entries: Entries = {}
+    with snapshot(file) as (database, _):
+        for start in range(0, len(wanted), PAGE):
+            page = wanted[start : start + PAGE]
+            values = ",".join(["(?,?)"] * len(page))
+            for found in database.execute(LOOKUP.format(values), [field for each in page for field in each]):
+                entries[found[0]] = rows.entry(*found)
+    return entries
 
 
 def crc(file: Path, oldest: int, upto: int) -> int | None:

@@ -14,7 +14,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from io import FileIO
 from pathlib import Path
@@ -27,6 +27,7 @@ from ..draft import Draft
 from ..engine import Engine
 from ..groups import Request
 from ..keyspace import Keyspace
+from ..past import Entries, Wanted
 from ..upkeep import Size, Snapshot
 from . import log, reading
 from .schema import DAMAGED, NAME, Connect, connect, damaged
@@ -93,6 +94,9 @@ class SqliteEngine(Engine):
         if page is None:
             raise compacted(first, self.keys.compacted)
         return page
+
+    async def lookup(self, wanted: Sequence[Wanted]) -> Entries:
+        return await self._read(reading.lookup, wanted)
 
     async def hash_rows(self, oldest: int, upto: int) -> int:
         crc = await self._read(reading.crc, oldest, upto)
