@@ -126,8 +126,6 @@ def _surplus_voter(view: _View) -> Step | None:
         return (member not in view.dead, view.stays(member), member.leader, crowd, view.machine(member), member.id)
 
     victim = min(view.voters, key=precious)
-    if len(view.well) - victim.healthy < quorum(len(view.voters) - 1):
-        return None
     if victim.healthy and view.now < view.settled:
         return _unsettled(view)
     return _remove(view, victim, f"{len(view.voters)} voters are more than the {view.size} wanted")
