@@ -6,6 +6,7 @@ import signal
 import socket
 import ssl
 import stat
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,8 @@ from hawser.store.cluster.certificates import Profile
 from hawser.store.cluster.command import EtcdConfig, Tls
 from hawser.store.cluster.drivers.etcd_process import EtcdProcess, EtcdState, complaint, tail
 from hawser.store.reconcile import Backoff
-from tests.store.cluster.local_etcd import CLUSTER, ctl, files, member, needs_etcd, running, supervised
+from tests.store.cluster import keeper
+from tests.store.cluster.local_etcd import CLUSTER, ctl, files, free_port, member, needs_etcd, running, supervised
 from tests.wait import auntil
 
 pytestmark = needs_etcd
@@ -79,6 +81,27 @@ async def test_a_member_outlives_its_supervisor_and_is_adopted_by_the_next(rundi
         os.kill(pid, signal.SIGKILL)  # an adopted one is watched as well
         await auntil(lambda: second.status().pid not in (None, pid), what="another process")
         await second.ready(20)
+
+
+async def test_a_member_goes_on_when_the_node_process_is_killed(rundir: Path) -> None:
+    urls = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
+    line = [sys.executable, "-m", "tests.store.cluster.keeper", str(rundir / "m1"), *urls]
+    node = await asyncio.create_subprocess_exec(*line, stdout=asyncio.subprocess.PIPE)
+    assert node.stdout is not None
+    word, _, pid = (await node.stdout.readline()).decode().partition(" ")
+    assert word == "ready"
+    node.kill()
+    await node.wait()
+    config = keeper.config(rundir / "m1", *urls)
+    assert await ctl(config, "put", "between", "1") == (0, "OK\n")
+    etcd = process(config, rundir)
+    assert etcd.open()
+    async with supervised(etcd):
+        assert etcd.status().pid == int(pid)
+        os.kill(int(pid), signal.SIGKILL)  # nobody's child: its end is seen all the same
+        await auntil(lambda: etcd.status().pid not in (None, int(pid)), what="another process")
+        await etcd.ready(20)
+        assert await ctl(config, "get", "between") == (0, "between\n1\n")
 
 
 async def test_stop_ends_it_and_nothing_is_left_to_adopt(rundir: Path) -> None:
