@@ -28,6 +28,8 @@ STALE = frozenset(
     }
 )
 AUTH_OFF = "etcdserver: authentication is not enabled"
+# a member stopped waiting for its own cluster; 3.4 says so with a code of its own errors
+GIVEN_UP = ("context canceled", "context deadline exceeded")
 PASSING = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.CANCELLED, Code.ABORTED})
 
 
@@ -54,6 +56,6 @@ def judge(failure: EtcdError | Failed, *, repeatable: bool, user: bool = False) 
         return Turn.LOG_IN
     if failure.text in UNTOUCHED:
         return Turn.ELSEWHERE
-    if failure.code in PASSING or "context canceled" in failure.text:
+    if failure.code in PASSING or any(words in failure.text for words in GIVEN_UP):
         return Turn.ELSEWHERE if repeatable else Turn.UNKNOWN
     return Turn.GIVE_UP
