@@ -92,18 +92,22 @@ class Roster:
         return best, max(0.0, self._records[best].rests_until - now)
 
     def worked(self, endpoint: Endpoint) -> None:
-        """It answered: stay with it."""
-        record = self._records[endpoint]
-        if record.failures or self.endpoints[self._current] is not endpoint:
+        """It answered: stay with it. What is no endpoint any more is let go."""
+        record = self._records.get(endpoint)
+        if record is None:
+            return
+        if record.failures or self.endpoints[self._current] != endpoint:
             self._records[endpoint] = _Record()
             self._current = self.endpoints.index(endpoint)
 
     def failed(self, endpoint: Endpoint, now: float, reason: str, *, final: bool = False) -> None:
         """It did not answer, or not as it should: the next one's turn."""
-        record = self._records[endpoint]
+        record = self._records.get(endpoint)
+        if record is None:
+            return
         failures = record.failures + 1
         self._records[endpoint] = _Record(failures, now + REST.delay(failures, self._chance()), reason, final)
-        if self.endpoints[self._current] is endpoint:
+        if self.endpoints[self._current] == endpoint:
             self._current = (self._current + 1) % len(self.endpoints)
 
     def hopeless(self) -> bool:

@@ -23,6 +23,13 @@ NOT_ETCD = {
     "test_closing_ends_a_watch_after_its_last_event": NO_ORDER,
     "test_a_watch_that_skips_everything_sees_nothing_and_still_comes_along": "etcd cannot be asked before 3.4.31",
 }
+# seconds each, and the same whichever transport carries the calls
+LONG = {
+    "test_keys_end_with_their_lease_in_one_revision",
+    "test_a_lease_lasts_its_time",
+    "test_keeping_alive_begins_the_time_anew",
+    "test_every_starting_point_gives_the_same_tail_or_says_compacted",
+}
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +52,8 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
     kind, _, transport = request.param.partition(" ")
     if kind == "etcd" and (reason := NOT_ETCD.get(request.node.originalname)):
         pytest.skip(reason)
+    if transport == "gateway" and request.node.originalname in LONG:
+        pytest.skip("long; done over gRPC")
     async with AsyncExitStack() as stack:
 
         async def opened(ring: int) -> Store:

@@ -31,6 +31,7 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.keepalive_time_ms", int(SILENCE * 1000)),
     ("grpc.keepalive_timeout_ms", int(PATIENCE * 1000)),
+    ("grpc.http2.ping_timeout_ms", int(PATIENCE * 1000)),  # a minute otherwise, whatever the line above says
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.enable_http_proxy", 0),
 )

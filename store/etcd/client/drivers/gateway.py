@@ -8,6 +8,7 @@ when they do not take a token (etcd #15256, #20332): `Failed.mute`.
 
 import asyncio
 import json
+import os
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -144,12 +145,12 @@ def _parsed(body: bytes, status: int) -> dict[str, Any]:
 def _message(call: Call[Q, R], told: dict[str, Any]) -> R:
     """A response, or the error that the body is: {"error", "message", "code"}, without "error" since etcd 3.6, within
     "error" in a stream."""
-    wrong: Any = told.get("error", told if "code" in told and "message" in told else None)
+    wrong = told.get("error", told if "code" in told and "message" in told else None)
     if isinstance(wrong, str):
         wrong = {"message": wrong} | told
     if isinstance(wrong, dict):
-        code = wrong.get("grpc_code", wrong.get("code", int(Code.UNKNOWN)))
-        raise _error(int(code), str(wrong.get("message", "")))
+        numbers = [int(wrong[name]) for name in ("grpc_code", "code") if name in wrong]
+        raise _error(next(iter(numbers), int(Code.UNKNOWN)), str(wrong.get("message", "")))
     return json_format.ParseDict(told, call.response(), ignore_unknown_fields=True)
 
 
@@ -166,7 +167,8 @@ def _failure(error: Exception) -> Failed:
         why = getattr(inner, "verify_message", "") or str(inner)
         return Failed(f"its certificate is not accepted: {why}", sent=False, final=True)
     if isinstance(error, aiohttp.ClientConnectorError):
-        return Failed(error.os_error.strerror or str(error.os_error), sent=False)
+        number = error.os_error.errno
+        return Failed(os.strerror(number) if number and number > 0 else str(error.os_error), sent=False)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return Failed(f"no connection within {CONNECT:g} s", sent=False)
     if isinstance(error, aiohttp.ServerDisconnectedError):

@@ -201,9 +201,11 @@ class Pool:
         the old ones has its time; streams are opened again."""
         self.roster = Roster(endpoints, self._chance)
         old, self._transports = list(self._transports.values()), {}
-        await asyncio.sleep(self.timeout)
-        for transport in old:
-            await transport.close()
+        try:
+            await asyncio.sleep(self.timeout)
+        finally:
+            for transport in old:
+                await transport.close()
 
     async def close(self) -> None:
         """Refuse what is new, finish what was accepted, then hang up."""
