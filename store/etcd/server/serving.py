@@ -1,7 +1,6 @@
 """An engine served in etcd's protocol, until the block ends or for good."""
 
 import asyncio
-import contextlib
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -49,16 +48,28 @@ async def serving(
     """Serve an open engine, which stays open afterwards, on each `host:port` or `unix:/path`. Unavailable."""
     answers = await handlers(engine, settings)
     context = None if tls is None else tls.context()
-    async with asyncio.TaskGroup() as tasks:
-        gateway = Gateway(answers)
-        listening = Listening(GrpcCalls(answers, tasks), gateway.protocol, keepalive=keepalive)
-        pulse = tasks.create_task(listening.keep_alive())
-        try:
-            bound = [await listening.listen(address, context) for address in addresses(listen)]
-            yield Served(tuple(bound), tls, context)
-        finally:
-            pulse.cancel()
-            await asyncio.gather(listening.close(grace), gateway.close(grace))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            gateway, calls = Gateway(answers), GrpcCalls(answers, tasks)
+            listening = Listening(calls, gateway.protocol, keepalive=keepalive)
+            pulse = tasks.create_task(listening.keep_alive())
+            try:
+                bound = [await listening.listen(address, context) for address in addresses(listen)]
+                yield Served(tuple(bound), tls, context)
+            finally:
+                pulse.cancel()
+                calls.end_streams()
+                await asyncio.gather(listening.close(grace), gateway.close(grace))
+    except BaseExceptionGroup as group:
+        raise _only(group) from group.__cause__
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What it is about, when that is one thing."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 async def serve(
@@ -66,5 +77,4 @@ async def serve(
 ) -> None:
     """Until cancelled."""
     async with serving(engine, listen, tls=tls, settings=settings):
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.Event().wait()
+        await asyncio.Event().wait()

@@ -1,6 +1,6 @@
 """The same calls as JSON over HTTP/1, as etcd's gRPC gateway has them: POST to each call's path, bytes in base64,
 64-bit numbers as strings, what is zero left out; a stream of responses is a line each, `{"result": …}`, and so may
-several requests follow each other in a body. Beside them `/health` and `/version`. (etcd documentation, "gRPC gateway".)
+several requests follow each other in a body. Beside them `/health` and `/version`. (etcd's documentation, gateway.)
 """
 
 import asyncio

@@ -84,11 +84,19 @@ class GrpcCalls:
 
     def __init__(self, handlers: Handlers, tasks: asyncio.TaskGroup) -> None:
         self._tasks = tasks
+        self._streaming = set[Stream]()
         self._methods: dict[str, Method] = {}
         for call, unary in handlers.unary.items():
             self._methods[call.path] = Method(call, unary, one=True)
         for call, handler in (*handlers.one_to_many.items(), *handlers.many_to_many.items()):
             self._methods[call.path] = Method(call, handler, one=False)
+
+    def end_streams(self) -> None:
+        """Tell the clients of streams that they end; what has one answer may still be answered."""
+        for stream in list(self._streaming):
+            self._fail(stream, EtcdError(Code.UNAVAILABLE, "etcdserver: server stopped"))
+            if stream.task is not None:
+                stream.task.cancel()
 
     # what a connection tells
 
@@ -165,6 +173,7 @@ class GrpcCalls:
                 await stream.drained()
 
         handler: Any = method.handler
+        self._streaming.add(stream)
         try:
             if method.call.streams_in:
                 await handler(_requests(stream, method), GrpcCaller(stream), send)
@@ -176,6 +185,8 @@ class GrpcCalls:
             if not stream.started:
                 stream.write(_HEAD, b"")
             stream.finish(_DONE)
+        finally:
+            self._streaming.discard(stream)
 
     def _fail(self, stream: Stream, error: Exception) -> None:
         if isinstance(error, StoreError):

@@ -1,0 +1,22 @@
+"""`client` asks a server of ours over an engine in memory."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from hawser.store.embedded.memory import MemoryEngine
+
+from .servers import Client, connected, our_server
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[MemoryEngine]:
+    opened = MemoryEngine()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def client(engine: MemoryEngine) -> AsyncIterator[Client]:
+    async with our_server(engine) as address, connected(address) as asking:
+        yield asking
