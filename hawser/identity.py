@@ -31,8 +31,9 @@ def machine_id(data: Path) -> str:
     return fresh
 
 
-def hold(run: Path) -> TextIO:
-    """Hold the run directory until the file is closed. Fault (conflict) when another node has it."""
+def hold(run: Path, option: str = "--run") -> TextIO:
+    """Hold a directory until the file is closed; `option` chooses another. Fault (conflict) when another node has
+    it."""
     try:
         if not run.is_dir():
             run.mkdir(parents=True)
@@ -40,7 +41,7 @@ def hold(run: Path) -> TextIO:
             run.chmod(0o711)
         lock = (run / "lock").open("a+")
     except OSError as error:
-        raise Fault(f"run directory {run}: {error.strerror}; choose another with --run", "unavailable") from None
+        raise Fault(f"directory {run}: {error.strerror}; choose another with {option}", "unavailable") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -48,7 +49,7 @@ def hold(run: Path) -> TextIO:
         holder = lock.read().strip() or "unknown"
         lock.close()
         raise Fault(
-            f"{run} is in use by node process {holder}; stop it or choose another with --run", "conflict"
+            f"{run} is in use by node process {holder}; stop it or choose another with {option}", "conflict"
         ) from None
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")

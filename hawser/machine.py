@@ -13,7 +13,14 @@ from .identity import own_addresses
 
 
 def describe(
-    machine: str, data: Path, *, started: float, addresses: tuple[str, ...], role: Role, labels: Mapping[str, str]
+    machine: str,
+    data: Path,
+    *,
+    started: float,
+    addresses: tuple[str, ...],
+    role: Role,
+    labels: Mapping[str, str],
+    draining: bool = False,
 ) -> Machine:
     """The record of this machine now; without `addresses` those towards the default route."""
     disk = os.statvfs(data)
@@ -29,6 +36,7 @@ def describe(
         started=started,
         role=role,
         labels=labels,
+        draining=draining,
     )
 
 

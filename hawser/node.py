@@ -27,6 +27,7 @@ from hawser.sched.engine import Engine
 from hawser.sched.placement import Machine
 from hawser.sched.registry import Registry
 from hawser.store import Store
+from hawser.store.cluster.drivers.home import Home
 from hawser.store.cluster.machines import Machines
 from hawser.store.cluster.model import LEADER, Role
 from hawser.store.cluster.model import Machine as MachineRecord
@@ -37,8 +38,12 @@ from hawser.store.session import Election
 
 from . import __version__, processes
 from .backing import Backing, Etcd, etcd_store, own_store
+from .clustering.clustered import Clustered, open_clustered
+from .clustering.enter import found, join
+from .clustering.place import Ports
+from .clustering.settle import LOCAL, check_bare, keep_to
 from .faults import Fault, kind_of
-from .identity import hold, machine_id
+from .identity import hold, machine_id, own_addresses
 from .machine import describe
 from .names import Names
 from .workloads.containers import Containers
@@ -49,21 +54,23 @@ from .workloads.verbs import Verbs
 log = logging.getLogger("hawser.node")
 INSTANCE = 8
 LEAVE_TIMEOUT, SWEEP = 60.0, 30.0
-# what concerns one machine only lies beneath this and its id
-LOCAL = "/hawser/local/"
 NETWORKS = "/hawser/netd/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Where a node lives: `data` durable, `run` until reboot, `socket` its API, `dns_port` where containers ask; the
-    etcd whose store it uses, or None for its own; what it tells others of itself."""
+    etcd whose store it uses, or None for its own; a cluster to `found`, of so many members, or a `token` to join one;
+    what it tells others of itself."""
 
     data: Path
     run: Path
     socket: Path
     dns_port: int = 53
     etcd: Etcd | None = None
+    found: int = 0
+    token: str = ""
+    ports: Ports = field(default_factory=Ports)
     addresses: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -72,11 +79,20 @@ class Node:
     """The parts of one machine, put together; made by `open_node`."""
 
     def __init__(
-        self, config: Config, machine: str, backing: Backing, local: Store, net: NetAgent, images: Images
+        self,
+        config: Config,
+        machine: str,
+        backing: Backing,
+        clustered: Clustered | None,
+        local: Store,
+        net: NetAgent,
+        images: Images,
     ) -> None:
         self.config = config
         self.machine = machine
         self.backing = backing
+        self.clustered = clustered
+        self._draining = False
         self.store: Store = backing.store
         store = backing.store
         self.started = time.time()
@@ -91,8 +107,8 @@ class Node:
         manager = UnitContainers(self.runtime, self.containers, self.mesh, net)
         self.agent = Agent(store, machine, manager)
         self.engine = Engine(store, self._placeable)
-        self.machines = Machines(store, self.engine.wake)
-        self.registration = Registration(store, self.record, changed=self.engine.wake)
+        self.machines = Machines(store, self._fleet_changed)
+        self.registration = Registration(store, self.record, changed=self._fleet_changed)
         self._manager = manager
         self._ended: asyncio.Queue[str] = asyncio.Queue()
         self._end = asyncio.Event()
@@ -105,6 +121,9 @@ class Node:
                 *(self.machines, self.registration),
             )
             tasks = [group.create_task(part.run(), name=type(part).__name__) for part in parts]
+            if self.clustered is not None:
+                more = self.clustered.parts(self.config.data, self.machines, self.registration)
+                tasks += [group.create_task(part) for part in more]
             tasks += [group.create_task(self._tend(), name="tend"), group.create_task(self._sweep(), name="sweep")]
             ready()
             await self._end.wait()
@@ -124,6 +143,7 @@ class Node:
             "pid": os.getpid(),
             "socket": str(self.config.socket),
             "store": ", ".join(self.backing.where.endpoints),
+            "cluster": self.clustered.membership.cluster if self.clustered else None,
             "leads": self.registration.held is not None,
             "data": str(self.config.data),
             "containers": sum(info.state is State.RUNNING for info in infos),
@@ -142,9 +162,15 @@ class Node:
             config.data,
             started=self.started,
             addresses=config.addresses,
-            role=Role.CLIENT,
+            role=self.clustered.role if self.clustered else Role.CLIENT,
             labels=config.labels,
+            draining=self._draining,
         )
+
+    def _fleet_changed(self) -> None:
+        self.engine.wake()
+        if self.clustered is not None:
+            self.clustered.wake()
 
     async def leader(self) -> str | None:
         """The id of the machine that leads."""
@@ -168,9 +194,14 @@ class Node:
         return tuple((area, step) for area, steps in areas for step in steps)
 
     async def leave(self) -> None:
-        """Remove every unit, container, announcement and network of this node, then end."""
-        for name in {row["name"] for row in await self.units.listing()}:
-            await self.units.destroy(name)
+        """Remove every container, announcement and network of this node, and its units; of a cluster, leave the others
+        what they have. Then end."""
+        if self.alone():
+            for name in {row["name"] for row in await self.units.listing()}:
+                await self.units.destroy(name)
+        else:  # its units go elsewhere
+            self._draining = True
+            self.registration.refresh()
         with contextlib.suppress(TimeoutError):
             # what does not stop in time is killed below
             async with asyncio.timeout(LEAVE_TIMEOUT):
@@ -179,10 +210,21 @@ class Node:
             await self.mesh.withdraw(instance.tenant, instance.service, instance.id)
         await self.runtime.teardown()
         await self.net.teardown()
+        if self.clustered is not None or self.config.etcd is not None:
+            await self.store.delete(LOCAL + self.machine, prefix=True)
+        if self.clustered is not None:
+            await self.clustered.leave()
+        elif self.config.etcd is not None:
+            Home(self.config.data / "cluster").forget()
         self.stop()
+
+    def alone(self) -> bool:
+        """Whether there is no other machine."""
+        return not set(self.machines.known) - {self.machine}
 
     def _failures(self) -> list[str]:
         place = [self.registration.trouble] if self.registration.trouble else []
+        place += self.clustered.failures() if self.clustered else []
         network = [f"{status.key}: {status.reason}" for status in self.net.statuses()]
         mesh = [f"{key}: {reason}" for key, reason in self.mesh.trouble().items()]
         containers = [f"container {name}: {reason}" for name, reason in self.runtime.troubles().items()]
@@ -234,20 +276,46 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
         raise Fault("the node makes namespaces, links and mounts; run it as root", "denied")
     async with AsyncExitStack() as stack:
         stack.callback(hold(config.run).close)
-        opened = etcd_store(config.etcd) if config.etcd else own_store(config.data, config.run)
-        backing = await stack.enter_async_context(opened)
+        backing, clustered = await _open_store(config, stack)
         machine = machine_id(config.data)
         local = ScopedStore(backing.store, f"{LOCAL}{machine}")
-        if config.etcd is None:
+        if clustered is None and config.etcd is None:
             await _move_networks(backing.store, local)
         net = NetAgent(local, machine[:INSTANCE], config.run)
-        node = Node(config, machine, backing, local, net, Images(config.data / "images"))
+        node = Node(config, machine, backing, clustered, local, net, Images(config.data / "images"))
         stack.push_async_callback(net.close)
         await net.open()
         stack.push_async_callback(node.runtime.close)
         await node.runtime.open()
         await node.containers.sweep(crashed=True)
         yield node
+
+
+async def _open_store(config: Config, stack: AsyncExitStack) -> tuple[Backing, Clustered | None]:
+    """The store: of the cluster that the machine is of or comes to be of now, of an etcd, or its own."""
+    home = Home(config.data / "cluster")
+    membership = home.membership()
+    if membership is None and config.etcd is None and not config.found and not config.token:
+        return await stack.enter_async_context(own_store(config.data, config.run)), None
+    stack.callback(hold(config.data, "--data").close)
+    machine = machine_id(config.data)
+    addresses = config.addresses or tuple(map(str, own_addresses()))
+    if config.found:
+        membership = found(home, machine, addresses, config.ports, config.found)
+    elif config.token:
+        if membership is None:
+            await check_bare(config.data, machine)
+        membership = await join(home, machine, addresses, config.token)
+    if config.etcd is None and membership is not None and membership.ca:
+        opened = open_clustered(home, membership, config.data, addresses[0], config.ports)
+        clustered = await stack.enter_async_context(opened)
+        return clustered.backing(), clustered
+    if config.etcd is None:
+        assert membership is not None
+        raise Fault(f"this machine uses the etcd of cluster {membership.cluster}; say where it is: --store", "usage")
+    backing = await stack.enter_async_context(etcd_store(config.etcd))
+    await keep_to(home, membership, backing.store, machine, config.etcd.endpoints)
+    return backing, None
 
 
 async def _move_networks(store: Store, local: Store) -> None:

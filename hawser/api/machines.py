@@ -1,13 +1,19 @@
-"""The machines of the cluster, and where its store is."""
+"""The cluster: its machines, where its store is, and tokens to join it."""
 
+import time
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
+from hawser.store.cluster import joining, tokens
+from hawser.store.cluster.model import Role
+
+from ..clustering.clustered import Clustered
 from ..faults import Fault
 from ..node import Node
-from .common import node_of
+from .common import body, node_of
 
 routes = web.RouteTableDef()
 
@@ -38,3 +44,46 @@ async def _documents(node: Node) -> list[dict[str, Any]]:
     leader = await node.leader()
     known = sorted(node.machines.known.values(), key=lambda each: each.id)
     return [asdict(each) | {"leader": each.id == leader, "here": each.id == node.machine} for each in known]
+
+
+class Minting(msgspec.Struct, forbid_unknown_fields=True):
+    ttl: float = tokens.TTL
+    uses: int = 1
+    role: Role = Role.MEMBER
+
+
+@routes.post("/v1/tokens")
+async def make_token(request: web.Request) -> web.Response:
+    wanted = await body(request, Minting)
+    token = await _cluster(node_of(request)).mint(wanted.ttl, wanted.uses, wanted.role)
+    return web.json_response({"token": token})
+
+
+@routes.get("/v1/tokens")
+async def list_tokens(request: web.Request) -> web.Response:
+    listed = await joining.list_tokens(_cluster(node_of(request)).store, time.time())
+    return web.json_response(
+        [
+            {
+                "id": each.record.id,
+                "state": each.state,
+                "role": each.record.role,
+                "expires": each.record.expires,
+                "left": each.record.left,
+                "machines": [use.machine for use in each.record.used],
+            }
+            for each in listed
+        ]
+    )
+
+
+@routes.delete("/v1/tokens/{token}")
+async def revoke_token(request: web.Request) -> web.Response:
+    await joining.revoke_token(_cluster(node_of(request)).store, request.match_info["token"])
+    return web.json_response({})
+
+
+def _cluster(node: Node) -> Clustered:
+    if node.clustered is None:
+        raise Fault("this machine is of no cluster of hawser's; found one: hawser node up --cluster-init 1", "usage")
+    return node.clustered

@@ -26,7 +26,7 @@ COMMANDS = {
     "logs": ("hawser.cli.container:logs", "What a container printed."),
     "machine": ("hawser.cli.machine:machine", "Machines of the cluster: ls, show."),
     "net": ("hawser.cli.net:net", "Networks: create, ls, show, rm, attach, detach."),
-    "node": ("hawser.cli.node:node", "The node process: up, status, leave, unit."),
+    "node": ("hawser.cli.node:node", "The node process: up, join, token, status, leave, unit."),
     "plan": ("hawser.cli.node:plan", "Pending steps with their reasons; changes nothing."),
     "ps": ("hawser.cli.container:ps", "List containers."),
     "rm": ("hawser.cli.container:rm", "Remove containers."),

@@ -119,6 +119,13 @@ class Membership:
         refuse("membership", (*ids, *map(endpoint_problem, self.endpoints), *map(hash_problem, self.ca)))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Founding:
+    """A cluster that is not in its store yet; kept on the machine that founds it."""
+
+    cluster: Cluster
+
+
 def machine_key(machine: str) -> str:
     """Where a machine's record is."""
     return _key(MACHINES, machine, "machine id")

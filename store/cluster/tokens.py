@@ -2,11 +2,11 @@
 
 `hawser1.<id>.<secret>.<rest>`: the id names the token in listings and logs and is no secret; the secret (16 bytes, in
 base32) is known to the token only, the store keeps its hash; the rest is where to go and whom to trust there: cluster
-id, hash of the CA's public key, endpoints of members, and a check sum over everything, so that a token that was cut off
-is told from one that is wrong. Nothing in it needs quoting in a shell. A record in the store says until when and how
-often the token may be used, and by which machines it was: a machine whose answer was lost may ask again with the same
-key, which uses nothing up. Records outlive their expiry by a day, so that `expired` is not `unknown`. `now` is seconds
-since the epoch.
+id, hash of the CA's public key, endpoints of members, what to come in as, and a check sum over everything, so that a
+token that was cut off is told from one that is wrong. Nothing in it needs quoting in a shell. A record in the store
+says until when and how often the token may be used, and by which machines it was: a machine whose answer was lost may
+ask again with the same key, which uses nothing up. Records outlive their expiry by a day, so that `expired` is not
+`unknown`. `now` is seconds since the epoch.
 """
 
 import base64
@@ -63,13 +63,14 @@ class TokenState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """What the new machine gets to know; `secret` in base32, `ca` as `sha256:…`."""
+    """What the new machine gets to know; `secret` in base32, `ca` as `sha256:…`, `role` what it comes in as."""
 
     id: str
     secret: str
     cluster: str
     ca: str
     endpoints: tuple[str, ...]
+    role: Role = Role.MEMBER
 
     def __post_init__(self) -> None:
         refuse("token", _problems(self.id, self.secret, self.cluster, self.ca, self.endpoints))
@@ -132,14 +133,14 @@ def mint(
         None if uses >= 1 else f"can be used {uses} times: give at least 1",
     )
     refuse("token", (*own, *_problems(id_, secret, cluster, ca, endpoints)))
-    token = Token(id=id_, secret=secret, cluster=cluster, ca=ca, endpoints=tuple(endpoints))
+    token = Token(id=id_, secret=secret, cluster=cluster, ca=ca, endpoints=tuple(endpoints), role=role)
     record = TokenRecord(id=id_, digest=_digest(id_, secret), created=now, expires=now + ttl, uses=uses, role=role)
     return token, record
 
 
 def encode(token: Token) -> str:
     """The token's one line."""
-    where = msgspec.msgpack.encode((token.cluster, bytes.fromhex(token.ca[7:]), token.endpoints))
+    where = msgspec.msgpack.encode((token.cluster, bytes.fromhex(token.ca[7:]), token.endpoints, token.role))
     rest = _base64(where + _check(token.id, token.secret, where))
     return f"{PREFIX}.{token.id}.{token.secret}.{rest}"
 
@@ -160,10 +161,10 @@ def parse(text: str) -> Token:
     if not where or check != _check(id_, secret, where) or _base64(raw) != rest:
         raise Invalid("token: its check sum is wrong: it was cut off or changed; copy the whole line again")
     try:
-        cluster, ca, endpoints = msgspec.msgpack.decode(where, type=tuple[str, bytes, tuple[str, ...]])
+        cluster, ca, endpoints, role = msgspec.msgpack.decode(where, type=tuple[str, bytes, tuple[str, ...], Role])
     except msgspec.MsgspecError as error:
         raise Invalid(f"token: it is of another version of hawser: {error}") from error
-    return Token(id=id_, secret=secret, cluster=cluster, ca=f"sha256:{ca.hex()}", endpoints=endpoints)
+    return Token(id=id_, secret=secret, cluster=cluster, ca=f"sha256:{ca.hex()}", endpoints=endpoints, role=role)
 
 
 def state(record: TokenRecord, now: float) -> TokenState:

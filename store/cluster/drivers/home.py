@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...errors import StoreError, Unavailable
 from ..certificates import Authority
-from ..model import MEMBERSHIP_FILE, Membership, decode, encode
+from ..model import MEMBERSHIP_FILE, Founding, Membership, decode, encode
 
 
 class Home:
@@ -24,11 +24,28 @@ class Home:
         self.ca = directory / "ca.pem"
         self._authority_key, self._authority = directory / "ca-key.pem", directory / "issuer.pem"
         self._membership = directory / MEMBERSHIP_FILE
+        self._founding = directory / "founding.json"
 
     def membership(self) -> Membership | None:
         """Which cluster this machine is of. Corrupt, Unavailable."""
         text = self._read(self._membership)
         return None if text is None else decode(Membership, text, str(self._membership))
+
+    def founding(self) -> Founding | None:
+        """What is to be written into the cluster that this machine founds, until that is done."""
+        text = self._read(self._founding)
+        return None if text is None else decode(Founding, text, str(self._founding))
+
+    def begin_founding(self, founding: Founding) -> None:
+        """The cluster is to be founded; before the membership."""
+        self._write(self._founding, encode(founding))
+
+    def end_founding(self) -> None:
+        """The cluster is founded."""
+        try:
+            self._founding.unlink(missing_ok=True)
+        except OSError as error:
+            raise _refused(self._founding, error) from error
 
     def authority(self) -> Authority | None:
         """The cluster's CA with its key, on machines that may run a member."""
