@@ -42,6 +42,8 @@ _READY, _IDLE, _CONNECTING = (
 )
 _UNSENT = ("failed to connect to all addresses", "DNS resolution failed", "empty address list")
 _TRANSPORTS_OWN = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.CANCELLED})
+# words of gRPC's under codes that a server's errors have too
+_BROKEN = ("RST_STREAM", "Internal error from Core")
 
 
 class Channel:
@@ -150,7 +152,7 @@ def _failure(error: grpc.aio.AioRpcError) -> EtcdError | Failed:
 
 def _told(code: int, text: str) -> EtcdError | Failed:
     """gRPC's own failures have the codes that etcd's errors have; only these say whose they are."""
-    if "etcdserver: " in text or (code not in _TRANSPORTS_OWN and "RST_STREAM" not in text):
+    if "etcdserver: " in text or (code not in _TRANSPORTS_OWN and not any(words in text for words in _BROKEN)):
         return EtcdError(code, text)
     unsent = text.startswith(_UNSENT)
     reason = reason_of(text) or Code(code).name.lower().replace("_", " ")
