@@ -20,7 +20,8 @@ from hawser.store.etcd.server import Settings, serving
 from hawser.store.etcd.services import Call
 from tests.wait import until
 
-Request, Response = TypeVar("Request", bound=Message), TypeVar("Response", bound=Message)
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
 
 
 class Client:
@@ -38,7 +39,8 @@ class Client:
         )
         metadata = (("token", self.token),) if self.token else ()
         try:
-            return await ask(request, timeout=wait, metadata=metadata)
+            answer: Response = await ask(request, timeout=wait, metadata=metadata)
+            return answer
         except grpc.aio.AioRpcError as error:
             raise EtcdError(error.code().value[0], error.details() or "") from None
 

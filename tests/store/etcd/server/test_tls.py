@@ -77,7 +77,7 @@ async def test_a_certificate_says_who_asks(authority: Authority, engine: MemoryE
     async with serving(engine, ["localhost:0"], tls=tls, settings=settings, grace=0.2) as served:
         async with channel(authority, served.ports[0], "root") as opened:
             root = Client(opened)
-            await root(services.USER_ADD, pb.AuthUserAddRequest(name="root", options={"no_password": True}))  # type: ignore[arg-type]
+            await root(services.USER_ADD, pb.AuthUserAddRequest(name="root", options={"no_password": True}))
             await root(services.USER_GRANT_ROLE, pb.AuthUserGrantRoleRequest(user="root", role="root"))
             await root(services.AUTH_ENABLE, pb.Empty())
             await root(services.PUT, pb.PutRequest(key=b"a"))
