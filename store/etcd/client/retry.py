@@ -27,6 +27,8 @@ STALE = frozenset(
         "etcdserver: user name is empty",
     }
 )
+# nothing was done, and nobody else would do it
+REFUSED = frozenset({"etcdserver: unhealthy cluster"})
 AUTH_OFF = "etcdserver: authentication is not enabled"
 # a member stopped waiting for its own cluster; 3.4 says so with a code of its own errors
 GIVEN_UP = ("context canceled", "context deadline exceeded")
@@ -54,6 +56,8 @@ def judge(failure: EtcdError | Failed, *, repeatable: bool, user: bool = False) 
         return Turn.ELSEWHERE if repeatable or not failure.sent else Turn.UNKNOWN
     if failure.text in STALE:
         return Turn.LOG_IN
+    if failure.text in REFUSED:
+        return Turn.GIVE_UP
     if failure.text in UNTOUCHED:
         return Turn.ELSEWHERE
     if failure.code in PASSING or any(words in failure.text for words in GIVEN_UP):

@@ -16,6 +16,8 @@ R = TypeVar("R", bound=Message)
 Q_in = TypeVar("Q_in", bound=Message, contravariant=True)
 R_out = TypeVar("R_out", bound=Message, covariant=True)
 Metadata = tuple[tuple[str, str], ...]
+UNBELIEVED = "its certificate is not accepted"
+UNWELCOME = "it does not accept this client's certificate, or the lack of one"
 
 
 class Failed(Exception):

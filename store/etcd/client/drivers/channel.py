@@ -18,7 +18,7 @@ from ...errors import Code, EtcdError
 from ...services import Call
 from ..endpoints import Endpoint
 from ..tls import Tls
-from ..transport import Failed, Metadata, Q, R
+from ..transport import UNBELIEVED, UNWELCOME, Failed, Metadata, Q, R
 
 SILENCE, PATIENCE = 6.0, 3.0
 CONNECT = 2.0
@@ -41,6 +41,7 @@ _READY, _IDLE, _CONNECTING = (
     grpc.ChannelConnectivity.CONNECTING,
 )
 _UNSENT = ("failed to connect to all addresses", "DNS resolution failed", "empty address list")
+_ALERT, _OTHER_NAME = "TSI_DATA_CORRUPTED", "Hostname Verification Check failed"
 _TRANSPORTS_OWN = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.CANCELLED})
 # words of gRPC's under codes that a server's errors have too
 _BROKEN = ("RST_STREAM", "Internal error from Core")
@@ -62,11 +63,11 @@ class Channel:
         else:
             self._channel = grpc.aio.insecure_channel(target, options)
         self._unary: dict[str, Any] = {}
+        self._greeted = False  # whether the server has said anything since it was connected to
 
     async def unary(self, call: Call[Q, R], request: Q, *, timeout: float, metadata: Metadata) -> R:
         """One request and one response. A call that streams is ended by what ends ours, so it gives one as well."""
-        if self._channel.get_state(try_to_connect=True) is not _READY:
-            await self._connect(min(timeout, CONNECT))
+        await self._connected(timeout)
         multi = self._unary.get(call.path)
         if multi is None:
             multi = self._unary[call.path] = self._channel.unary_unary(
@@ -77,15 +78,15 @@ class Channel:
         try:
             response: R = await multi(request, timeout=timeout, metadata=metadata)
         except grpc.aio.AioRpcError as error:
-            raise _failure(error) from None
+            raise self._failure(error) from None
+        self._greeted = True
         return response
 
     @asynccontextmanager
     async def stream(
         self, call: Call[Q, R], *, timeout: float, metadata: Metadata
     ) -> AsyncIterator["ChannelStream[Q, R]"]:
-        if self._channel.get_state(try_to_connect=True) is not _READY:
-            await self._connect(min(timeout, CONNECT))
+        await self._connected(timeout)
         write, read = call.request.SerializeToString, call.response.FromString
         rpc = self._channel.stream_stream(call.path, write, read)(metadata=metadata)
         try:
@@ -93,14 +94,24 @@ class Channel:
         finally:
             rpc.cancel()
 
-    async def _connect(self, seconds: float) -> None:
+    async def _connected(self, timeout: float) -> None:
         """Wait for the connection; return also when it failed, for then a call fails at once and says why."""
+        if self._channel.get_state(try_to_connect=True) is _READY:
+            return
+        self._greeted, seconds = False, min(timeout, CONNECT)
         try:
             async with asyncio.timeout(seconds):
                 while (state := self._channel.get_state(try_to_connect=True)) in (_IDLE, _CONNECTING):
                     await self._channel.wait_for_state_change(state)
         except TimeoutError:
             raise Failed(f"no connection within {seconds:g} s", sent=False) from None
+
+    def _failure(self, error: grpc.aio.AioRpcError) -> EtcdError | Failed:
+        failure = _told(error.code().value[0], error.details() or "")
+        if isinstance(failure, Failed) and _ALERT in failure.reason and not self._greeted:
+            # the server ends its side of the greeting (TLS 1.3) only when the client has sent its first request
+            return Failed(UNWELCOME, sent=False, final=True)
+        return failure
 
     async def close(self) -> None:
         await self._channel.close()
@@ -156,7 +167,8 @@ def _told(code: int, text: str) -> EtcdError | Failed:
         return EtcdError(code, text)
     unsent = text.startswith(_UNSENT)
     reason = reason_of(text) or Code(code).name.lower().replace("_", " ")
-    return Failed(reason, sent=not unsent, final=unsent and "CERTIFICATE_VERIFY_FAILED" in text)
+    final = unsent and ("CERTIFICATE_VERIFY_FAILED" in text or _OTHER_NAME in text)
+    return Failed(reason, sent=not unsent, final=final)
 
 
 def reason_of(text: str) -> str:
@@ -164,5 +176,7 @@ def reason_of(text: str) -> str:
     last = re.split(r"last error: |; ", text)[-1]
     last = re.sub(r"^(?:[A-Z_]+: |ipv[46]:\S+: |unix:\S+: )+", "", last)
     if found := re.search(r"CERTIFICATE_VERIFY_FAILED: ([^:]+)", last):
-        return f"its certificate is not accepted: {found[1].strip()}"
+        return f"{UNBELIEVED}: {found[1].strip()}"
+    if _OTHER_NAME in last:
+        return f"{UNBELIEVED}: it is for another name"
     return re.sub(r"^Failed to connect to remote host: (?:connect: )?", "", last).strip()

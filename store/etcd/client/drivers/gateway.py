@@ -9,6 +9,7 @@ when they do not take a token (etcd #15256, #20332): `Failed.mute`.
 import asyncio
 import json
 import os
+import re
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -23,7 +24,7 @@ from ...errors import Code, EtcdError
 from ...services import Call
 from ..endpoints import Endpoint
 from ..tls import Tls
-from ..transport import Failed, Metadata, Q, R
+from ..transport import UNBELIEVED, UNWELCOME, Failed, Metadata, Q, R
 
 CONNECT = 2.0
 CONNECTIONS = 64  # for calls; a stream has one of its own
@@ -165,7 +166,9 @@ def _failure(error: Exception) -> Failed:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         inner = error.certificate_error
         why = getattr(inner, "verify_message", "") or str(inner)
-        return Failed(f"its certificate is not accepted: {why}", sent=False, final=True)
+        return Failed(f"{UNBELIEVED}: {why}", sent=False, final=True)
+    if isinstance(error, OSError) and re.search("alert.*certificate", str(error)):
+        return Failed(UNWELCOME, sent=False, final=True)
     if isinstance(error, aiohttp.ClientConnectorError):
         number = error.os_error.errno
         return Failed(os.strerror(number) if number and number > 0 else str(error.os_error), sent=False)

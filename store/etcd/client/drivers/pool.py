@@ -190,6 +190,8 @@ class Pool:
 
     def story(self) -> str:
         """Why nobody answers, in one line."""
+        if self.roster.hopeless():
+            return f"etcd cannot be talked to at {self.roster.story()}"
         return f"etcd does not answer at {self.roster.story()}; is it running?"
 
     def check(self) -> None:

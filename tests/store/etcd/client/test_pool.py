@@ -65,9 +65,7 @@ async def test_what_reached_nobody_and_what_was_refused_for_want_of_a_leader_goe
 async def test_a_change_that_may_have_been_made_is_not_made_again() -> None:
     log: Log = []
     async with pool(log, a=[CUT], b=[None]) as cluster:
-        with pytest.raises(
-            OutcomeUnknown, match="etcd at http://a:2379 did not answer .cut.: the outcome of Put is unknown"
-        ):
+        with pytest.raises(OutcomeUnknown, match=r"etcd at http://a:2379 .*\(cut\): the outcome of Put is unknown"):
             await change(cluster)
         await read(cluster)
     assert asked(log) == "ab", "the next call goes elsewhere at once"
@@ -113,7 +111,7 @@ async def test_certificates_that_are_wrong_everywhere_are_told_at_once() -> None
 async def test_one_endpoint_asked_by_name_is_asked_alone() -> None:
     log: Log = []
     async with pool(log, a=[DOWN], b=[None]) as cluster:
-        with pytest.raises(Unavailable, match="does not answer at http://a:2379 .refused.; is it running"):
+        with pytest.raises(Unavailable, match=r"not answer at http://a:2379 \(refused\); is it running"):
             await cluster.call(services.STATUS, pb.Empty(), repeatable=True, at=cluster.endpoints[0])
         await cluster.call(services.STATUS, pb.Empty(), repeatable=True, at=cluster.endpoints[1])
     assert asked(log) == "ab"
