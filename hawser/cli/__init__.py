@@ -21,7 +21,13 @@ COMMANDS = {
     "exec": ("hawser.cli.container:exec_", "Run a command in a running container."),
     "image": ("hawser.cli.image:image", "Images: import, ls, show, rm, build."),
     "kill": ("hawser.cli.container:kill", "Send a signal to a container."),
-    "kv": ("hawser.cli.kv:kv", "The key-value store: get, put, del, watch, lease."),
+    "kv": (
+        "hawser.cli.kv:kv",
+        (
+            "The key-value store: get, put, del, txn, watch, lease, lock, elect, compact, defrag, snapshot, alarm, "
+            "status, health, hash, member, move-leader, user, role, auth, migrate, serve."
+        ),
+    ),
     "lab": ("hawser.labs.cli:lab", "Test networks: up, down, ls, show, exec, pingall, run, cut, partition, impair, heal."),
     "logs": ("hawser.cli.container:logs", "What a container printed."),
     "machine": ("hawser.cli.machine:machine", "Machines of the cluster: ls, show."),
