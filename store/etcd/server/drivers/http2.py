@@ -69,6 +69,7 @@ class Stream:
         "connection",
         "fields",
         "heard",
+        "held",
         "id",
         "inbox",
         "method",
@@ -90,7 +91,7 @@ class Stream:
         self.open = True
         self.trailers: bytes | None = None
         self.waiter: asyncio.Future[None] | None = None
-        self.owed = 0
+        self.held = self.owed = 0
         # for who answers it
         self.task: asyncio.Task[None] | None = None
         self.method: object = None
@@ -148,6 +149,7 @@ class Stream:
 
     def consumed(self, size: int) -> None:
         """So many bytes of the body need no memory any more: the client may send as many again."""
+        self.held -= size
         self.owed += size
         if self.owed > STREAM_WINDOW // 2 and self.open and not self.heard:
             self.connection.write(frame(WINDOW_UPDATE, 0, self.id, _FOUR.pack(self.owed)))
@@ -277,10 +279,14 @@ class Connection(asyncio.Protocol):
             if not 0 < stream_id <= self._last:
                 raise ProtocolError(PROTOCOL, f"stream {stream_id} was never opened")
             return
-        stream.body += _unpadded(flags, payload)
-        if len(stream.body) > STREAM_WINDOW + MAX_FRAME:
+        data = _unpadded(flags, payload)
+        stream.body += data
+        stream.held += len(payload)
+        if stream.held > STREAM_WINDOW:
             raise ProtocolError(FLOW_CONTROL, f"stream {stream_id} sent more than it may")
         stream.heard = bool(flags & END_STREAM)
+        if len(data) < len(payload):
+            stream.consumed(len(payload) - len(data))
         self._calls.received(stream)
 
     def _headers(self, stream: int, flags: int, payload: bytes) -> None:
@@ -442,8 +448,8 @@ class Connection(asyncio.Protocol):
     def stop(self) -> None:
         """Go, after what was written."""
         self._send()
-        if self._transport is not None:
-            self._transport.close()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.close()  # once: a second time would take away a TLS transport's way to abort
 
     def abort(self) -> None:
         """Go at once."""

@@ -14,6 +14,8 @@ from .http2 import PREFACE, Calls, Connection
 
 KEEPALIVE, PATIENCE = 7200.0, 20.0
 """Seconds without a word before a client is asked whether it is there, and until it is given up (etcd's)."""
+FLUSH = 0.5
+"""Seconds for a client to read what was written to it before it is cut off."""
 Other = Callable[[], asyncio.Protocol]
 
 
@@ -126,13 +128,14 @@ class Listening:
         """Take no more, answer what was asked for at most `grace` seconds, then go."""
         for server in self._servers:
             server.close()
+        for end, seconds in ((Connection.leave, grace), (Connection.stop, FLUSH)):
+            for connection in list(self._connections):
+                end(connection)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._empty.wait()
         for connection in list(self._connections):
-            connection.leave()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                await self._empty.wait()
-        for connection in list(self._connections):
-            connection.stop()
+            connection.abort()
 
 
 def addresses(listen: Sequence[str]) -> tuple[str, ...]:

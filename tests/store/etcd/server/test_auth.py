@@ -70,14 +70,15 @@ async def test_keys_need_the_right_to_them(amy: Client) -> None:
     await amy(services.PUT, pb.PutRequest(key=b"a/1"))
     await amy(services.RANGE, pb.RangeRequest(key=b"a/", range_end=b"a0"))
     await amy(services.RANGE, pb.RangeRequest(key=b"b/1"))
-    for call, request in (
+    calls: list[tuple[services.Call[Any, Any], Any]] = [
         (services.PUT, pb.PutRequest(key=b"b/1")),
         (services.RANGE, pb.RangeRequest(key=b"c")),
         (services.RANGE, pb.RangeRequest(key=b"a/", range_end=b"c")),
         (services.DELETE_RANGE, pb.DeleteRangeRequest(key=b"b/1")),
         (services.TXN, pb.TxnRequest(failure=[pb.RequestOp(request_put=pb.PutRequest(key=b"b/1"))])),
         (services.TXN, pb.TxnRequest(compare=[pb.Compare(key=b"c")])),
-    ):
+    ]
+    for call, request in calls:
         assert await refused(amy(call, request)) == DENIED, request
 
 
@@ -110,13 +111,14 @@ async def test_leases_with_others_keys_are_theirs(amy: Client, root: Client) -> 
 
 
 async def test_what_only_root_may(amy: Client, root: Client) -> None:
-    for call, request in (
+    calls: list[tuple[services.Call[Any, Any], Any]] = [
         (services.USER_LIST, pb.Empty()),
         (services.USER_ADD, pb.AuthUserAddRequest(name="bob")),
         (services.ROLE_DELETE, pb.AuthRoleRequest(role="some")),
         (services.AUTH_DISABLE, pb.Empty()),
         (services.MEMBER_REMOVE, pb.MemberRequest(ID=1)),
-    ):
+    ]
+    for call, request in calls:
         assert await refused(amy(call, request)) == DENIED, call.name
     raw = (2, "auth: permission denied")
     assert await refused(amy(services.DEFRAGMENT, pb.Empty())) == raw

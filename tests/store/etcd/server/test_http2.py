@@ -12,6 +12,7 @@ from hawser.store.etcd import services
 from hawser.store.etcd.server.drivers import http2
 from hawser.store.etcd.server.drivers.http2 import PREFACE, frame
 from hawser.store.etcd.server.hpack import Decoder, encode
+from tests.wait import auntil
 
 from .servers import our_server
 
@@ -197,3 +198,29 @@ async def test_endless_headers_end_the_connection(raw: Raw) -> None:
     for _ in range(6):
         raw.send(frame(http2.CONTINUATION, 0, 1, bytes(16_000)))
     assert await raw.farewell() == http2.CALM
+
+
+async def test_who_sends_more_than_the_window_is_let_go(raw: Raw) -> None:
+    raw.send(frame(http2.HEADERS, http2.END_HEADERS, 1, encode(PUT_HEADERS)))
+    for _ in range(http2.STREAM_WINDOW // 16_000 + 1):
+        raw.send(frame(http2.DATA, 0, 1, b"\0\0\0\x3e\x7b" + bytes(15_995)))
+    assert await raw.farewell() == http2.FLOW_CONTROL
+
+
+async def test_who_never_reads_does_not_hold_up_the_servers_end(engine: MemoryEngine) -> None:
+    await engine.put(b"big", bytes(1 << 20))
+    fields = dict(PUT_HEADERS) | {":path": services.RANGE.path}
+    loop = asyncio.get_running_loop()
+    async with our_server(engine) as address:
+        host, _, port = address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=1)
+        opened = Raw(reader, writer)
+        most = (http2.LARGEST_WINDOW - http2.DEFAULT_WINDOW).to_bytes(4)
+        opened.send(PREFACE, frame(http2.SETTINGS, 0, 0, (4).to_bytes(2) + http2.LARGEST_WINDOW.to_bytes(4)))
+        opened.send(frame(http2.WINDOW_UPDATE, 0, 0, most))
+        for number in range(1, 41, 2):
+            opened.call(number, pb.RangeRequest(key=b"big"), fields.items())
+        await auntil(lambda: engine.revision == 2 and not writer.transport.get_write_buffer_size())
+        began = loop.time()
+    assert loop.time() - began < 3
+    writer.close()
