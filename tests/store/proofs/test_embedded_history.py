@@ -5,10 +5,8 @@ guarantees, and its log is what was said of it.
 import asyncio
 import random
 import shutil
-import signal
-import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 
@@ -22,52 +20,17 @@ from .clients import StoreClient
 from .history import History, load
 from .operations import Answer, Call, Found, Get, Operation, Put
 from .served import SocketClient
+from .victims import Victim, alive, kill_at_times, module
 from .watching import Batch, Log, Message, Wanted
 from .workload import Watcher, work
 
-ROOT = Path(__file__).parents[3]
 CLIENTS = [f"c{number}" for number in range(8)]
 KEYS = ["a", "b", "c", "d"]
 WATCHES = [Wanted(), Wanted("b", "c"), Wanted("c", deletes=False), Wanted(puts=False)]
 
 
-class Victim:
-    """A served store that is killed and started again."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory, self.socket = directory / "store", directory / "socket"
-        self.up = asyncio.Event()
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        command = ("-m", "tests.store.proofs.served", self.directory, self.socket)
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE
-        )
-        assert self._process.stdout is not None
-        assert await self._process.stdout.readline() == b"open\n"
-        self.up.set()
-
-    async def kill(self) -> None:
-        if self._process is None:
-            return
-        self.up.clear()
-        self._process.send_signal(signal.SIGKILL)
-        assert await self._process.wait() == -signal.SIGKILL
-        self._process = None
-
-    async def back(self) -> None:
-        await self.up.wait()
-
-
-@asynccontextmanager
-async def victim(directory: Path) -> AsyncIterator[Victim]:
-    served = Victim(directory)
-    try:
-        await served.start()
-        yield served
-    finally:
-        await served.kill()
+def served_store(directory: Path) -> Victim:
+    return module("served", directory / "store", directory / "socket")
 
 
 async def told(store: Store, last: int) -> Log:
@@ -95,19 +58,6 @@ async def now(client: StoreClient | SocketClient) -> int:
     return found.revision
 
 
-async def kill_at_times(served: Victim, history: History, kills: int, dice: random.Random) -> None:
-    """Kill it each time that so much more was said, with what is then under way."""
-    for _ in range(kills):
-        enough = len(history.lines) + dice.randrange(100, 500)
-        await auntil(partial(_longer, history, enough), timeout=30, what="work")
-        await served.kill()
-        await served.start()
-
-
-def _longer(history: History, lines: int) -> bool:
-    return len(history.lines) >= lines
-
-
 def _reached(watchers: Sequence[Watcher], revision: int) -> bool:
     return all(watcher.reached() >= revision for watcher in watchers)
 
@@ -117,8 +67,8 @@ async def test_killed_again_and_again_it_is_linearizable_and_its_watches_lose_an
     seed: int, rundir: Path
 ) -> None:
     history, watchers = History(rundir / "history"), [Watcher(wanted) for wanted in WATCHES]
-    async with victim(rundir) as served:
-        clients = [SocketClient(served.socket) for _ in range(len(CLIENTS) + len(watchers))]
+    async with alive(served_store(rundir)) as served:
+        clients = [SocketClient(rundir / "socket") for _ in range(len(CLIENTS) + len(watchers))]
         async with asyncio.TaskGroup() as tasks:
             following = [
                 tasks.create_task(watcher.run(client, served.back))
@@ -213,10 +163,10 @@ async def test_a_fault_between_a_client_and_the_store_is_found(faulty: type[Stor
 
 async def test_a_disk_that_loses_what_was_acknowledged_is_found(rundir: Path) -> None:
     history, disk, copy = History(), rundir / "store", rundir / "copy"
-    async with victim(rundir) as served:
+    async with alive(served_store(rundir)) as served:
         for life in range(3):
             async with asyncio.TaskGroup() as tasks:
-                clients = [SocketClient(served.socket) for _ in CLIENTS]
+                clients = [SocketClient(rundir / "socket") for _ in CLIENTS]
                 for name, client in zip(CLIENTS, clients, strict=True):
                     name = f"{name}.{life}"
                     tasks.create_task(work(name, client, history, keys=KEYS, count=20, seed=1, back=served.back))
