@@ -1,6 +1,7 @@
 """The same calls as JSON over HTTP/1, as etcd's gRPC gateway has them: POST to each call's path, bytes in base64,
 64-bit numbers as strings, what is zero left out; a stream of responses is a line each, `{"result": …}`, and so may
-several requests follow each other in a body. Beside them `/health` and `/version`. (etcd's documentation, gateway.)
+several requests follow each other in a body. Beside them `/health`, `/version`, and older paths that
+clients still use. (etcd's documentation, gateway.)
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from google.protobuf.message import Message
 from ....errors import StoreError
 from ... import etcd_pb2 as pb
 from ...errors import Code, EtcdError, told
-from ...services import ALARM, HASH
+from ...services import ALARM, HASH, LEASE_LEASES, LEASE_REVOKE, LEASE_TIME_TO_LIVE
 from ..calls import NOBODY, AnyCall, Handlers, Known, ManyToMany, OneToMany, Unary
 from ..maintenance import VERSION
 
@@ -55,6 +56,8 @@ class Gateway:
             self._routes[call.gateway] = _many(call, one)
         for call, many in handlers.many_to_many.items():
             self._routes[call.gateway] = _many(call, many)
+        for call in (LEASE_REVOKE, LEASE_TIME_TO_LIVE, LEASE_LEASES):
+            self._routes[f"/v3/kv/lease/{call.gateway.rpartition('/')[2]}"] = self._routes[call.gateway]
         self._server = web.Server(self._answer, handler_cancellation=True, access_log=None)
 
     def protocol(self) -> asyncio.Protocol:

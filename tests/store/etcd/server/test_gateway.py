@@ -76,6 +76,13 @@ async def test_several_beats_of_a_lease_in_one_body(asking: Asking) -> None:
     assert [(line["ID"], line.get("TTL")) for line in lines] == [("7", "5"), ("8", None)]
 
 
+async def test_older_paths_of_leases(asking: Asking) -> None:
+    await asking("lease/grant", {"TTL": 50, "ID": 7})
+    assert (await asking("kv/lease/timetolive", {"ID": 7}))[1]["grantedTTL"] == "50"
+    assert (await asking("kv/lease/leases", {}))[1]["leases"] == [{"ID": "7"}]
+    assert (await asking("kv/lease/revoke", {"ID": 7}))[0] == 200
+
+
 async def test_health_and_version_and_what_is_not_there(asking: Asking, engine: MemoryEngine) -> None:
     async def get(path: str) -> tuple[int, str]:
         async with asking.session.get(f"http://{asking.address}{path}") as answer:
