@@ -5,12 +5,12 @@ etcd can use it; of a cluster's the node tells where it is and with which certif
 """
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hawser.store import SqliteStore, Store, TextStore
+from hawser.store import SqliteStore, TextStore
 from hawser.store.etcd.client import Tls, connect
 from hawser.store.etcd.server import Settings, serving
 
@@ -37,12 +37,22 @@ class Etcd:
         return Tls(ca=self.cacert, cert=self.cert, key=self.key)
 
 
+async def _nothing() -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backing:
-    """An open store, and how others reach it."""
+    """An open store, and how others reach it; `hush` ends serving it to them."""
 
-    store: Store
+    store: TextStore
     where: Etcd
+    hush: Callable[[], Awaitable[None]] = _nothing
+
+    @property
+    def own(self) -> bool:
+        """Whether it is this machine's."""
+        return isinstance(self.store, SqliteStore)
 
     def document(self) -> dict[str, object]:
         """For callers of the API, who are root on this machine."""
@@ -59,17 +69,15 @@ async def own_store(data: Path, run: Path) -> AsyncIterator[Backing]:
         socket = run / KV_SOCKET
         socket.unlink(missing_ok=True)
         url = f"unix://{socket.absolute()}"
-        before = os.umask(0o177)
-        try:
-            served = serving(store.raw, [f"unix:{socket.absolute()}"], settings=Settings(urls=(url,)))
-            await served.__aenter__()
-        finally:
-            os.umask(before)
-        try:
-            yield Backing(store=store, where=Etcd(endpoints=(url,)))
-        finally:
-            await served.__aexit__(None, None, None)
-            socket.unlink(missing_ok=True)
+        async with AsyncExitStack() as served:
+            served.callback(socket.unlink, missing_ok=True)
+            before = os.umask(0o177)
+            try:
+                settings = Settings(urls=(url,))
+                await served.enter_async_context(serving(store.raw, [f"unix:{socket.absolute()}"], settings=settings))
+            finally:
+                os.umask(before)
+            yield Backing(store=store, where=Etcd(endpoints=(url,)), hush=served.aclose)
     finally:
         await store.close()
 

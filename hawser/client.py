@@ -105,7 +105,10 @@ class Client:
 
 
 def _status(stream: BinaryIO | Any) -> int:
-    words = stream.readline().split(None, 2)
+    try:
+        words = stream.readline().split(None, 2)
+    except ConnectionError:
+        words = []
     if not words:
         raise Fault("the node closed the connection without an answer; see its log", "unavailable")
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():

@@ -45,6 +45,7 @@ from .clustering.settle import LOCAL, check_bare, keep_to
 from .faults import Fault, kind_of
 from .identity import hold, machine_id, own_addresses
 from .machine import describe
+from .moving import Move, check
 from .names import Names
 from .workloads.containers import Containers
 from .workloads.translate import CONTAINER, problems
@@ -93,6 +94,7 @@ class Node:
         self.backing = backing
         self.clustered = clustered
         self._draining = False
+        self.move: Move | None = None
         self.store: Store = backing.store
         store = backing.store
         self.started = time.time()
@@ -210,13 +212,21 @@ class Node:
             await self.mesh.withdraw(instance.tenant, instance.service, instance.id)
         await self.runtime.teardown()
         await self.net.teardown()
-        if self.clustered is not None or self.config.etcd is not None:
+        if not self.backing.own:
             await self.store.delete(LOCAL + self.machine, prefix=True)
         if self.clustered is not None:
             await self.clustered.leave()
-        elif self.config.etcd is not None:
+        elif not self.backing.own:
             Home(self.config.data / "cluster").forget()
         self.stop()
+
+    def begin_move(self, target: Etcd | None) -> Move:
+        """Begin to move the store. Fault when it cannot, or does already."""
+        check(target, self.clustered is not None, not self.backing.own)
+        if self.move is not None:
+            raise Fault("this machine's store is being moved already", "conflict")
+        self.move = Move(self.backing, target, self.config.data, self.machine)
+        return self.move
 
     def alone(self) -> bool:
         """Whether there is no other machine."""
@@ -279,7 +289,7 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
         backing, clustered = await _open_store(config, stack)
         machine = machine_id(config.data)
         local = ScopedStore(backing.store, f"{LOCAL}{machine}")
-        if clustered is None and config.etcd is None:
+        if backing.own:
             await _move_networks(backing.store, local)
         net = NetAgent(local, machine[:INSTANCE], config.run)
         node = Node(config, machine, backing, clustered, local, net, Images(config.data / "images"))
@@ -306,15 +316,16 @@ async def _open_store(config: Config, stack: AsyncExitStack) -> tuple[Backing, C
         if membership is None:
             await check_bare(config.data, machine)
         membership = await join(home, machine, addresses, config.token)
+    where = config.etcd or home.etcd(Etcd)
     if config.etcd is None and membership is not None and membership.ca:
         opened = open_clustered(home, membership, config.data, addresses[0], config.ports)
         clustered = await stack.enter_async_context(opened)
         return clustered.backing(), clustered
-    if config.etcd is None:
+    if where is None:
         assert membership is not None
         raise Fault(f"this machine uses the etcd of cluster {membership.cluster}; say where it is: --store", "usage")
-    backing = await stack.enter_async_context(etcd_store(config.etcd))
-    await keep_to(home, membership, backing.store, machine, config.etcd.endpoints)
+    backing = await stack.enter_async_context(etcd_store(where))
+    await keep_to(home, membership, backing.store, machine, where)
     return backing, None
 
 

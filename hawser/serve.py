@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+from dataclasses import replace
 
 from .api.server import check_path, listening
 from .faults import kind_of
@@ -21,7 +22,9 @@ def serve(config: Config) -> int:
     _raise_limits()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(_serve(config))
+        while asyncio.run(_serve(config)):
+            # the store has moved: the same again on the other one, which is written down
+            config = replace(config, etcd=None, found=0, token="")
     except BaseExceptionGroup as group:
         foreseen = [error for error in _leaves(group) if kind_of(error)]
         raise (foreseen[0] if foreseen else group) from group
@@ -36,7 +39,8 @@ def _raise_limits() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config) -> bool:
+    """Run a node; whether it is to be started again."""
     check_path(config.socket)
     async with open_node(config) as node:
         loop = asyncio.get_running_loop()
@@ -49,7 +53,11 @@ async def _serve(config: Config) -> None:
                 notify("READY=1")
 
             await node.run(ready)
+            if node.move is not None:
+                await node.move.finish()
+                return True
             notify("STOPPING=1")
+            return False
 
 
 def notify(state: str) -> None:

@@ -1,7 +1,9 @@
 """The cluster: its machines, where its store is, and tokens to join it."""
 
 import time
+from collections.abc import AsyncGenerator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,10 +12,11 @@ from aiohttp import web
 from hawser.store.cluster import joining, tokens
 from hawser.store.cluster.model import Role
 
+from ..backing import Etcd
 from ..clustering.clustered import Clustered
 from ..faults import Fault
 from ..node import Node
-from .common import body, node_of
+from .common import body, node_of, stream
 
 routes = web.RouteTableDef()
 
@@ -21,6 +24,51 @@ routes = web.RouteTableDef()
 @routes.get("/v1/store")
 async def store(request: web.Request) -> web.Response:
     return web.json_response(node_of(request).backing.document())
+
+
+class Target(msgspec.Struct, forbid_unknown_fields=True):
+    """Where the store goes: an etcd, or without endpoints the machine's own."""
+
+    endpoints: tuple[str, ...] = ()
+    cacert: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    user: str | None = None
+    password: str | None = None
+    overwrite: bool = False
+
+    def etcd(self) -> Etcd | None:
+        files = {name: Path(path) if path else None for name, path in self._files().items()}
+        if not self.endpoints:
+            return None
+        return Etcd(endpoints=self.endpoints, user=self.user, password=self.password, **files)
+
+    def _files(self) -> dict[str, str | None]:
+        return {"cacert": self.cacert, "cert": self.cert, "key": self.key}
+
+
+@routes.post("/v1/store/migrate")
+async def migrate(request: web.Request) -> web.StreamResponse:
+    target = await body(request, Target)
+    return await stream(request, _moving(node_of(request), target))
+
+
+async def _moving(node: Node, target: Target) -> AsyncGenerator[object, None]:
+    move = node.begin_move(target.etcd())
+    try:
+        async for progress in move.copy(overwrite=target.overwrite):
+            yield asdict(progress)
+    except BaseException as error:
+        node.move = None
+        await move.give_up()
+        if isinstance(error, BaseExceptionGroup):
+            raise error.exceptions[0] from None
+        raise
+    node.stop()
+    async for progress in move.rest():
+        yield asdict(progress)
+    moved = await move.result
+    yield {"moved": moved.count, "sha256": moved.sha256}
 
 
 @routes.get("/v1/machines")

@@ -31,6 +31,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EAGAIN)
 BODY_LIMIT = 16 << 20
 LONGEST_PATH = 107
+GRACE = 1.0
 
 
 class Changes:
@@ -42,9 +43,11 @@ class Changes:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Accept requests for the duration of the context; its end cancels what has not ended."""
+        """Accept requests for the duration of the context; its end cancels what does not end within GRACE seconds."""
         async with asyncio.TaskGroup() as self._group:
             yield
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=GRACE)
             for task in self._tasks:
                 task.cancel()
 

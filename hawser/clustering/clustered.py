@@ -222,12 +222,15 @@ class Clustered:
                 return
             others = self.machines.known.values() if self.machines is not None else ()
             taken = {each.name for each in listed}
-            if (
-                not any(_could_have_one(other) and other.id not in taken for other in others)
-                or asyncio.get_running_loop().time() > deadline
-            ):
-                await self.members.remove(own.id)
-                return
+            replaced = any(_could_have_one(other) and other.id not in taken for other in others)
+            if not replaced or asyncio.get_running_loop().time() > deadline:
+                try:
+                    await self.members.remove(own.id)
+                except (Unavailable, Conflict):  # etcd wants its members to have been well for a few seconds
+                    if asyncio.get_running_loop().time() > deadline + LEAVE_WITHIN:
+                        raise
+                else:
+                    return
             await asyncio.sleep(AGAIN)
 
 

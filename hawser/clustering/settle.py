@@ -7,7 +7,6 @@ who joins brings only what concerns itself. Then the own store is set aside. Wha
 import logging
 import secrets
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from hawser.store import Conflict, PutOp, SqliteStore, Store, TextStore, absent
@@ -27,6 +26,7 @@ from hawser.store.cluster.model import (
 )
 from hawser.store.migrate import Digest, Migration
 
+from ..backing import Etcd
 from .place import Ports
 
 # what concerns one machine only lies beneath this and its id
@@ -118,21 +118,21 @@ async def check_bare(data: Path, machine: str) -> None:
         )
 
 
-async def keep_to(
-    home: Home, membership: Membership | None, store: Store, machine: str, endpoints: Sequence[str]
-) -> None:
+async def keep_to(home: Home, membership: Membership | None, store: Store, machine: str, where: Etcd) -> None:
     """An etcd that others run: the first machine names its cluster, and each is of that one from then on. Conflict when
     this machine is of another."""
     known = await cluster_of(store)
     if membership is not None:
         check_store(membership, known)
+        home.save_etcd(where)
         return
     if known is None:
         named = Cluster(id=secrets.token_hex(8), created=time.time(), ca=())
         await store.txn([absent(CLUSTER)], [PutOp(CLUSTER, encode(named))])
         known = await cluster_of(store)
         assert known is not None
-    where = tuple(url.partition("://")[2] for url in endpoints if not url.startswith("unix:"))
+    home.save_etcd(where)
+    hosts = tuple(url.rpartition("://")[2] for url in where.endpoints if not url.startswith("unix:"))
     home.save_membership(
-        Membership(cluster=known.id, machine=machine, role=Role.CLIENT, endpoints=where, ca=(), joined=time.time())
+        Membership(cluster=known.id, machine=machine, role=Role.CLIENT, endpoints=hosts, ca=(), joined=time.time())
     )

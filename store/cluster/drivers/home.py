@@ -8,10 +8,13 @@ import contextlib
 import os
 import shutil
 from pathlib import Path
+from typing import TypeVar
 
 from ...errors import StoreError, Unavailable
 from ..certificates import Authority
 from ..model import MEMBERSHIP_FILE, Founding, Membership, decode, encode
+
+T = TypeVar("T")
 
 
 class Home:
@@ -25,6 +28,7 @@ class Home:
         self._authority_key, self._authority = directory / "ca-key.pem", directory / "issuer.pem"
         self._membership = directory / MEMBERSHIP_FILE
         self._founding = directory / "founding.json"
+        self._etcd = directory / "etcd.json"
 
     def membership(self) -> Membership | None:
         """Which cluster this machine is of. Corrupt, Unavailable."""
@@ -72,6 +76,15 @@ class Home:
     def save_membership(self, membership: Membership) -> None:
         """From now on the machine is of this cluster."""
         self._write(self._membership, encode(membership))
+
+    def save_etcd(self, where: object) -> None:
+        """How an etcd that others run is reached, passwords and all."""
+        self._write(self._etcd, encode(where))
+
+    def etcd(self, kind: type[T]) -> T | None:
+        """How it is reached."""
+        text = self._read(self._etcd)
+        return None if text is None else decode(kind, text, str(self._etcd))
 
     def forget(self) -> None:
         """From now on the machine is of no cluster."""

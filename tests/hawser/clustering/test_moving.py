@@ -1,0 +1,101 @@
+"""A running machine's store moves into a real etcd and back: nothing is lost, nothing stops."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hawser.faults import Fault
+from tests.hawser.conftest import NodeProcess
+from tests.store.cluster.local_etcd import free_port, needs_etcd
+from tests.wait import until
+
+pytestmark = [pytest.mark.root, needs_etcd]
+SLEEP = ["/bin/sleep", "1000"]
+UNIT = "[Service]\nExecStart=/bin/sleep 1000\n"
+
+
+@pytest.fixture
+def etcd(rundir: Path) -> Iterator[str]:
+    client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+    command = [
+        "etcd",
+        "--data-dir",
+        str(rundir / "etcd"),
+        "--unsafe-no-fsync",
+        "--logger",
+        "zap",
+        "--log-level",
+        "error",
+    ]
+    command += ["--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer]
+    command += ["--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            until(lambda: healthy(client), timeout=20, what="etcd")
+            yield client
+        finally:
+            process.terminate()
+
+
+def healthy(url: str) -> bool:
+    probe = ["etcdctl", "--endpoints", url, "endpoint", "health", "--command-timeout=1s"]
+    return subprocess.run(probe, capture_output=True, env={"ETCDCTL_API": "3"}, check=False).returncode == 0
+
+
+def move(node: NodeProcess, **target: Any) -> list[dict[str, object]]:
+    told = list(node.client.lines("POST", "/v1/store/migrate", target))
+    until(lambda: node.answers() and store_of(node) in (target.get("endpoints") or [own(node)]), timeout=20)
+    return told
+
+
+def store_of(node: NodeProcess) -> str:
+    return str(node.client.get("/v1/status")["store"])
+
+
+def own(node: NodeProcess) -> str:
+    return f"unix://{node.directory}/run/kv.sock"
+
+
+def test_there_and_back_with_all_that_runs(clean: NodeProcess, etcd: str) -> None:
+    clean.client.post("/v1/containers", {"image": "busybox", "argv": SLEEP, "name": "c"})
+    clean.client.put("/v1/units/u.service", {"text": UNIT})
+    clean.client.post("/v1/units/u.service/start")
+    until(lambda: clean.state("u.service") == "active", what="the unit")
+    before = (clean.client.get("/v1/containers/c")["pid"], clean.client.get("/v1/networks"), pid_of(clean, "u.service"))
+
+    told = move(clean, endpoints=[etcd])
+    assert {line.get("phase") for line in told[:-1]} >= {"copy", "verify"}
+    assert set(told[-1]) == {"moved", "sha256"}
+    status = clean.client.get("/v1/status")
+    assert status["store"] == etcd
+    assert not (clean.data / "store").exists()
+    after = (clean.client.get("/v1/containers/c")["pid"], clean.client.get("/v1/networks"), pid_of(clean, "u.service"))
+    assert after == before
+    until(lambda: clean.client.get("/v1/plan") == [], what="an empty plan")
+
+    with pytest.raises(Fault, match="uses an etcd already"):
+        move(clean, endpoints=[etcd])
+    clean.kill()
+    clean.start()
+    assert clean.client.get("/v1/status")["store"] == etcd, "a restart needs no option"
+
+    move(clean)
+    assert clean.client.get("/v1/status")["store"].startswith("unix://")
+    assert (clean.client.get("/v1/containers/c")["pid"], clean.client.get("/v1/networks")) == before[:2]
+    assert clean.state("u.service") == "active"
+    assert pid_of(clean, "u.service") == before[2]
+
+
+def test_what_cannot_be_reached_changes_nothing(clean: NodeProcess) -> None:
+    before = clean.client.get("/v1/status")["store"]
+    with pytest.raises(Fault, match=r"does not answer at http://127\.0\.0\.1:1 "):
+        move(clean, endpoints=["http://127.0.0.1:1"])
+    assert clean.client.get("/v1/status")["store"] == before
+    clean.client.post("/v1/containers", {"image": "busybox", "argv": SLEEP, "name": "c"})
+
+
+def pid_of(node: NodeProcess, unit: str) -> object:
+    return node.client.get(f"/v1/units/{unit}").get("pid")
