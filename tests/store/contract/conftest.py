@@ -1,4 +1,5 @@
-"""The contract runs on the embedded engines and on a real etcd, through each of the client's transports."""
+"""The contract runs on the embedded engines, on a real etcd and on our own server, through each of the client's
+transports."""
 
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from hawser.store import MemoryStore, SqliteStore, Store, TextStore
+from hawser.store.embedded.memory import MemoryEngine
 from hawser.store.etcd.client import connect
+from hawser.store.etcd.server.serving import serving
 
 from ..conftest import Make
 from ..etcd.client.aligned import emptied
@@ -45,15 +48,17 @@ def etcd() -> Iterator[Member]:
         "sqlite",
         pytest.param("etcd grpc", marks=needs_etcd),
         pytest.param("etcd gateway", marks=needs_etcd),
+        "served grpc",
+        "served gateway",
     ]
 )
 async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
     """Open a new store that keeps `ring` revisions in memory (etcd keeps all); closed and removed afterwards."""
     kind, _, transport = request.param.partition(" ")
-    if kind == "etcd" and (reason := NOT_ETCD.get(request.node.originalname)):
+    if transport and (reason := NOT_ETCD.get(request.node.originalname)):
         pytest.skip(reason)
-    if transport == "gateway" and request.node.originalname in LONG:
-        pytest.skip("long; done over gRPC")
+    if request.param in ("etcd gateway", "served grpc", "served gateway") and request.node.originalname in LONG:
+        pytest.skip("long; done with etcd over gRPC")
     async with AsyncExitStack() as stack:
 
         async def opened(ring: int) -> Store:
@@ -61,6 +66,12 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
             if kind == "etcd":
                 url = request.getfixturevalue("etcd").url
                 store = TextStore(await emptied(await stack.enter_async_context(connect(url, transport=transport))))
+            elif kind == "served":
+                engine = MemoryEngine(ring=ring)
+                stack.push_async_callback(engine.close)
+                here = await stack.enter_async_context(serving(engine, ["127.0.0.1:0"], grace=0))
+                url = f"http://127.0.0.1:{here.ports[0]}"
+                store = TextStore(await stack.enter_async_context(connect(url, transport=transport)))
             elif kind == "memory":
                 store = MemoryStore(ring=ring)
             else:

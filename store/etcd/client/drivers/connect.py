@@ -5,7 +5,6 @@ import random
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 
 from ....errors import Invalid
 from ..endpoints import Endpoint, parse
@@ -67,13 +66,16 @@ def _lease_id() -> int:
 
 
 def _opener(transport: str | None, tls: Tls | None) -> Callable[[Endpoint], Transport]:
-    chosen = transport or ("grpc" if find_spec("grpc") else "gateway")
-    if chosen == "grpc":
-        from .channel import Channel
+    if transport not in (None, *TRANSPORTS):
+        raise Invalid(f"there is no transport {transport}; it is one of {', '.join(TRANSPORTS)}")
+    if transport != "gateway":
+        try:
+            from .channel import Channel
+        except ImportError:
+            if transport == "grpc":
+                raise Invalid("gRPC's library (grpcio) cannot be loaded; use the transport gateway") from None
+        else:
+            return lambda endpoint: Channel(endpoint, tls)
+    from .gateway import Gateway
 
-        return lambda endpoint: Channel(endpoint, tls)
-    if chosen == "gateway":
-        from .gateway import Gateway
-
-        return lambda endpoint: Gateway(endpoint, tls)
-    raise Invalid(f"there is no transport {chosen}; it is one of {', '.join(TRANSPORTS)}")
+    return lambda endpoint: Gateway(endpoint, tls)

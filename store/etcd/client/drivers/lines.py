@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from ....errors import Compacted, Denied, StoreError, Unavailable
+from ....errors import Denied, StoreError, Unavailable
 from ... import etcd_pb2 as pb
 from ...errors import Code, EtcdError
 from ...services import STATUS, WATCH
@@ -187,9 +187,14 @@ class Line:
         """The server ended a watch: its past is gone, its user may not, or it shall be asked for again."""
         self._ids.pop(watcher.id, None)
         if response.compact_revision:
-            late = f"revision {watcher.cursor.next} is no longer kept"
-            advice = "range again and watch from the revision after its own"
-            self._over(watcher, Compacted(f"{late}; {advice}", response.compact_revision))
+            if response.compact_revision >= watcher.cursor.next or not watcher.early:
+                self._over(watcher, watcher.too_late(response.compact_revision))
+                return
+            # a server that refuses what begins at the compacted revision, so we need not begin a revision earlier
+            watcher.known = True
+            if self._silence is not None:
+                raise Failed("it keeps less than etcd would", sent=True)
+            self._create(watcher)
             return
         reason = response.cancel_reason.rpartition("desc = ")[2]
         if not reason and self._silence is None:
@@ -249,6 +254,8 @@ class Line:
 
 def tells_progress(version: str) -> bool:
     """Whether a server of this version answers a request for progress after the events it covers, never before."""
+    if "hawser" in version:
+        return True
     try:
         major, minor, patch = (int(part.partition("-")[0]) for part in version.split(".")[:3])
     except ValueError:

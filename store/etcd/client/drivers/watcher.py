@@ -8,23 +8,28 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from ....errors import StoreError
+from ....errors import Compacted, StoreError
 from ....kv import WatchBatch
 from ... import etcd_pb2 as pb
 from ..cursor import Cursor
 
-FULL = 4096  # events
+FULL, FULL_BYTES = 4096, 16 * 1024 * 1024  # events, and bytes of their values
+
+
+def size(batch: WatchBatch[bytes]) -> int:
+    """The bytes of its values."""
+    return sum(len(each.kv.value) + (len(each.prev.value) if each.prev else 0) for each in batch.events)
 
 
 class Watcher:
     """A `Watch[bytes]`. `ask` asks the server how far it is, where that can be trusted."""
 
-    def __init__(self, request: pb.WatchCreateRequest, first: int, *, known: bool, full: int = FULL) -> None:
+    def __init__(self, request: pb.WatchCreateRequest, first: int, *, known: bool) -> None:
         self.request = request
         self.cursor = Cursor(first)
         # whether history before `first` was seen to be kept; then a creation need not look back
         self.known = known
-        self.full = full
+        self.early = False  # whether the server was asked to begin a revision earlier (Cursor.again)
         self.id = 0
         self.created = asyncio.Event()
         self.room = asyncio.Event()
@@ -33,7 +38,7 @@ class Watcher:
         self.emptied: Callable[[], None] = lambda: None
         self._news = asyncio.Event()
         self._ready: deque[WatchBatch[bytes]] = deque()
-        self._buffered = 0
+        self._buffered = self._bytes = 0
         self._error: StoreError | None = None
 
     @property
@@ -42,10 +47,14 @@ class Watcher:
 
     def start(self) -> int:
         """Where the server is to begin."""
-        if self.known:
-            self.known = False
-            return self.cursor.next
-        return self.cursor.again()
+        self.early, self.known = not self.known, False
+        again = self.cursor.again()
+        return again if self.early else self.cursor.next
+
+    def too_late(self, compacted: int) -> Compacted:
+        """The error of a watch whose next revision is gone."""
+        late = f"revision {self.cursor.next} is no longer kept"
+        return Compacted(f"{late}; range again and watch from the revision after its own", compacted)
 
     def take(self, response: pb.WatchResponse) -> None:
         """Events, or a word that there were none."""
@@ -55,9 +64,10 @@ class Watcher:
         for batch in self.cursor.take(response):
             self._ready.append(batch)
             self._buffered += len(batch.events)
+            self._bytes += size(batch)
         if self._ready:
             self._news.set()
-        if self._buffered > self.full:
+        if self._buffered > FULL or self._bytes > FULL_BYTES:
             self.room.clear()
 
     def end(self, error: StoreError) -> None:
@@ -87,6 +97,7 @@ class Watcher:
             await self._news.wait()
         batch = self._ready.popleft()
         self._buffered -= len(batch.events)
+        self._bytes -= size(batch)
         if not self._ready and not self.room.is_set():
             self.room.set()
             self.emptied()
