@@ -9,7 +9,6 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Generic
 
 import grpc
@@ -19,6 +18,7 @@ from ...services import Call
 from ..endpoints import Endpoint
 from ..tls import Tls
 from ..transport import UNBELIEVED, UNWELCOME, Failed, Metadata, Q, R
+from .certificates import context, pem
 
 SILENCE, PATIENCE = 6.0, 3.0
 CONNECT = 2.0
@@ -150,11 +150,8 @@ class ChannelStream(Generic[Q, R]):
 
 
 def _credentials(tls: Tls) -> grpc.ChannelCredentials:
-    return grpc.ssl_channel_credentials(_pem(tls.ca), _pem(tls.key), _pem(tls.cert))
-
-
-def _pem(given: Path | bytes | None) -> bytes | None:
-    return given.read_bytes() if isinstance(given, Path) else given
+    context(tls)
+    return grpc.ssl_channel_credentials(pem(tls.ca), pem(tls.key), pem(tls.cert))
 
 
 def _failure(error: grpc.aio.AioRpcError) -> EtcdError | Failed:

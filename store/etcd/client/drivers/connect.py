@@ -11,6 +11,7 @@ from ..endpoints import Endpoint, parse
 from ..store import EtcdStore
 from ..tls import Tls
 from ..transport import Transport
+from .certificates import context
 from .lines import Lines
 from .pool import TIMEOUT, Pool
 from .session import Credentials
@@ -39,6 +40,8 @@ async def connect(
     endpoints = parse(urls, secure=tls is not None)
     if (user is None) != (password is None):
         raise Invalid("a user needs a password and a password a user; give both")
+    if tls is not None:
+        context(tls)
     credentials = None if user is None or password is None else Credentials(user, password)
     pool = Pool(endpoints, _opener(transport, tls), timeout=timeout, credentials=credentials, chance=chance)
     failure: BaseException | None = None

@@ -10,11 +10,8 @@ import asyncio
 import json
 import os
 import re
-import ssl
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Generic
 
 import aiohttp
@@ -25,6 +22,7 @@ from ...services import Call
 from ..endpoints import Endpoint
 from ..tls import Tls
 from ..transport import UNBELIEVED, UNWELCOME, Failed, Metadata, Q, R
+from .certificates import context
 
 CONNECT = 2.0
 CONNECTIONS = 64  # for calls; a stream has one of its own
@@ -39,12 +37,12 @@ class Gateway:
         tls = tls or Tls()
         self._base = "http://localhost" if endpoint.path else endpoint.url
         self._server_name = tls.server_name if endpoint.secure else None
-        context = _context(tls) if endpoint.secure else True
+        checked = context(tls) if endpoint.secure else True
 
         def session(limit: int) -> aiohttp.ClientSession:
             if endpoint.path:
                 return aiohttp.ClientSession(connector=aiohttp.UnixConnector(endpoint.path, limit=limit))
-            return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=limit, ssl=context))
+            return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=limit, ssl=checked))
 
         self._calls, self._streams = session(CONNECTIONS), session(0)
 
@@ -179,18 +177,3 @@ def _failure(error: Exception) -> Failed:
     if isinstance(error, TimeoutError):
         return Failed("deadline exceeded", sent=True)
     return Failed(str(error) or type(error).__name__, sent=True)
-
-
-def _context(tls: Tls) -> ssl.SSLContext:
-    """Certificates from files or PEM; the ssl module takes a client's own from files only."""
-    if isinstance(tls.ca, bytes):
-        context = ssl.create_default_context(cadata=tls.ca.decode())
-    else:
-        context = ssl.create_default_context(cafile=tls.ca)
-    if tls.cert is not None:
-        own = b"\n".join(each.read_bytes() if isinstance(each, Path) else each for each in (tls.cert, tls.key) if each)
-        with tempfile.NamedTemporaryFile(prefix="hw-tls-") as file:
-            file.write(own)
-            file.flush()
-            context.load_cert_chain(file.name)
-    return context

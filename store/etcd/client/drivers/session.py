@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from ....errors import Denied
 from ..transport import Metadata
 
 SURE = 1.0  # seconds that a token is beyond doubt after a server took it
@@ -32,6 +33,7 @@ class Session:
         self._lock = asyncio.Lock()
         self._token: str | None = None if credentials else ""
         self._born = self._taken = float("-inf")
+        self._denied: tuple[str, float] | None = None
 
     async def token(self) -> str:
         """The token to use; "" is none."""
@@ -43,10 +45,18 @@ class Session:
         """Get a new token unless somebody did already since `refused` was in use. Denied, Unavailable."""
         if self.credentials is None:
             return
+        clock = asyncio.get_running_loop().time
         async with self._lock:
-            if self._token == refused:
+            if self._token != refused:
+                return
+            if self._denied is not None and clock() < self._denied[1] + SURE:
+                raise Denied(self._denied[0])  # to who waited behind one that was denied
+            try:
                 self._token = await self._log_in(self.credentials)
-                self._born = asyncio.get_running_loop().time()
+            except Denied as error:
+                self._denied = str(error), clock()
+                raise
+            self._born = clock()
 
     def taken(self, token: str) -> None:
         """A server took it."""

@@ -88,6 +88,14 @@ async def test_a_wrong_password_and_none_are_denied(guarded: Member, transport: 
                     pass
 
 
+async def test_a_wrong_password_is_tried_once_for_all_who_wait(guarded: Member) -> None:
+    async with connect(guarded.url, user="alice", password="guess") as store:
+        begun = asyncio.get_running_loop().time()
+        told = await asyncio.gather(*(store.get(b"a/1") for _ in range(40)), return_exceptions=True)
+        assert all(isinstance(each, Denied) for each in told)
+        assert asyncio.get_running_loop().time() - begun < 1, "etcd takes its time over each password"
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_token_that_etcd_forgot_is_renewed(guarded: Member, forget: None, transport: str) -> None:
     async with alice(guarded.url, transport) as store:

@@ -1,6 +1,7 @@
 """TLS to a real etcd: who is believed, and what is said when somebody is not."""
 
 import asyncio
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hawser.store import Unavailable
+from hawser.store import Invalid, Unavailable
 from hawser.store.etcd.client import Tls, connect
 
 from .certificates import Authority
@@ -116,3 +117,21 @@ async def test_plain_words_to_a_tls_port_are_told_in_one_line(world: World, tran
     async with connect(plain, transport=transport, timeout=0.3) as store:
         with pytest.raises(Unavailable, match=rf"^etcd does not answer at {plain} \(.+\); is it running\?$"):
             await store.get(b"a")
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_files_that_are_no_certificates_are_told_before_anything_is_sent(world: World, transport: str) -> None:
+    garbage = world.directory / "garbage.pem"
+    garbage.write_bytes(b"garbage")
+    good, missing = world.tls, world.directory / "missing.pem"
+    for tls, says in (
+        (Tls(ca=missing), f"cannot read the certificate or key {missing}: No such file"),
+        (Tls(ca=garbage), f"the CA of etcd in {garbage} is no certificate"),
+        (Tls(ca=b"garbage"), "the CA of etcd is no certificate"),
+        (Tls(ca=good.ca, cert=good.cert), "needs its key"),
+        (Tls(ca=good.ca, cert=garbage, key=good.key), "no certificate and key in PEM"),
+        (Tls(ca=good.ca, cert=good.cert, key=world.authority.issue("x")[1]), "the key is not the certificate's"),
+    ):
+        with pytest.raises(Invalid, match=re.escape(says)):
+            async with connect(world.good.url, tls=tls, transport=transport):
+                pass
