@@ -12,6 +12,10 @@ SOURCES := hawser $(wildcard hawser/*/) tests bench examples
 
 DEBS := python3 python3-venv libnftables1 procps nftables iproute2 iputils-ping busybox-static curl systemd
 DEBS_BENCH := crun mininet bridge-utils
+# unpacked and not installed: installing these starts servers on a machine with systemd
+DEBS_UNPACKED := etcd-server etcd-client
+UNPACKED := $(CURDIR)/.cache/unpacked
+export PATH := $(PATH):$(UNPACKED)/usr/bin
 hash = $(shell echo '$(1)' | sha256sum | cut -c1-12)
 APT := .cache/apt.$(call hash,$(DEBS))
 APT_BENCH := .cache/apt-bench.$(call hash,$(DEBS_BENCH))
@@ -55,7 +59,7 @@ lock: $(BIN)/python ## rewrite requirements.lock from pyproject.toml: versions a
 proto: setup ## rewrite the messages of etcd's protocol from store/etcd/etcd.proto
 	@$(BIN)/python -m grpc_tools.protoc -I store/etcd --python_out=store/etcd --pyi_out=store/etcd store/etcd/etcd.proto
 
-setup: $(APT) .venv/.stamp
+setup: $(APT) $(UNPACKED)/.stamp .venv/.stamp
 
 $(APT): PACKAGES := $(DEBS)
 $(APT_BENCH): PACKAGES := $(DEBS_BENCH)
@@ -67,6 +71,17 @@ $(APT) $(APT_BENCH):
 	  echo "==> Debian packages:$$missing"; \
 	  [ "$$(id -u)" = 0 ] || { echo "make: installing Debian packages needs root; run: sudo apt-get install$$missing"; exit 1; }; \
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
+	fi
+	@touch $@
+
+$(UNPACKED)/.stamp: | $(APT)
+	@mkdir -p $(UNPACKED)
+	@if ! { command -v etcd && command -v etcdctl; } >/dev/null; then \
+	  echo "==> Debian packages, unpacked: $(DEBS_UNPACKED)"; cd $(UNPACKED); \
+	  apt-get download -q $(DEBS_UNPACKED) 2>/dev/null || { \
+	    [ "$$(id -u)" = 0 ] || { echo "make: apt knows no packages yet; run: sudo apt-get update"; exit 1; }; \
+	    apt-get update -q && apt-get download -q $(DEBS_UNPACKED); } || exit 1; \
+	  for deb in *.deb; do dpkg-deb -x "$$deb" . && rm "$$deb" || exit 1; done; \
 	fi
 	@touch $@
 
