@@ -169,7 +169,7 @@ class GrpcCalls:
         async def send(response: Message | bytes) -> None:
             data = response if isinstance(response, bytes) else response.SerializeToString()
             stream.write(_HEAD, _PREFIX.pack(0, len(data)) + data)
-            if stream.out or not stream.connection.room.is_set():
+            if stream.out or not stream.connection.out.room.is_set():
                 await stream.drained()
 
         handler: Any = method.handler

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ....errors import Unavailable
-from .http2 import PREFACE, Calls, Connection
+from ..frames import PREFACE
+from .http2 import Calls, Connection
 
 KEEPALIVE, PATIENCE = 7200.0, 20.0
 """Seconds without a word before a client is asked whether it is there, and until it is given up (etcd's)."""

@@ -1,10 +1,12 @@
 """The Watch service: many watches on a stream, each from where it asked to begin, none in another's way."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
 
+from hawser.store.embedded.drivers.sqlite import SqliteEngine
 from hawser.store.embedded.memory import MemoryEngine
 from hawser.store.etcd import etcd_pb2 as pb
 from hawser.store.etcd import services
@@ -175,13 +177,31 @@ async def test_a_long_past_does_not_hold_up_a_new_watch(client: Client, engine: 
         await engine.put(b"big", bytes(1 << 20))
     stream = Stream(client)
     await stream.create(b"big", start_revision=2)
-    await stream.ask(create_request=pb.WatchCreateRequest(key=b"small"))
+    await stream.ask(create_request=pb.WatchCreateRequest(key=b"small", start_revision=42))
     await engine.put(b"small", b"")
     before = 0
     while (response := await stream.next()).watch_id != 1 or response.created:
         before += len(response.events)
     assert before < 40
     assert seen(response)[0][1] == b"small"
+
+
+async def test_a_past_that_only_the_disk_has(rundir: Path) -> None:
+    engine = await SqliteEngine.open(rundir / "store", ring=10)
+    for number in range(0, 2500, 100):
+        await asyncio.gather(*(engine.put(b"%d" % each, b"v") for each in range(number, number + 100)))
+    async with our_server(engine) as address, connected(address) as client:
+        stream = Stream(client)
+        await stream.ask(create_request=pb.WatchCreateRequest(key=b"", range_end=b"\0", start_revision=2))
+        await stream.ask(create_request=pb.WatchCreateRequest(key=b"7", start_revision=2, watch_id=9))
+        await engine.put(b"end", b"")
+        revisions, other = list[int](), list[int]()
+        while 2502 not in revisions or not other:
+            response = await stream.next()
+            (other if response.watch_id == 9 else revisions).extend(revision for _, _, revision in seen(response))
+        assert revisions == list(range(2, 2503))
+        assert len(other) == 1
+    await engine.close()
 
 
 async def test_a_client_that_does_not_read_costs_no_memory(client: Client, engine: MemoryEngine) -> None:
