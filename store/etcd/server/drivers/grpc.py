@@ -160,10 +160,9 @@ class GrpcCalls:
         try:
             request = method.request(stream.inbox.popleft())
             data = method.encode(await method.handler(request, GrpcCaller(stream)))  # type: ignore[call-arg,arg-type]
-        except Exception as error:
-            self._fail(stream, error)
-        else:
             stream.reply(_HEAD, _PREFIX.pack(0, len(data)) + data, _DONE)
+        except Exception as error:  # whatever it is, it ends this call only
+            self._fail(stream, error)
 
     async def _many(self, stream: Stream, method: Method) -> None:
         async def send(response: Message | bytes) -> None:
