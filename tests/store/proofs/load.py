@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from hawser.store import NoSpace, RangeResult, Store, StoreError
+from hawser.store import Compacted, KeyValue, NoSpace, Store, StoreError
 from hawser.store.etcd.client import EtcdStore, OutcomeUnknown
 from hawser.store.text import TextStore
 from tests.wait import auntil
@@ -19,9 +19,9 @@ from tests.wait import auntil
 from . import linearizable, logged, watching
 from .clients import StoreClient
 from .history import History
-from .operations import Answer, Call, Lost, Refused
-from .watching import Change, Log, Wanted
-from .workload import Watcher, work
+from .operations import Answer, Call, Client, Lost, Refused
+from .watching import Change, Log, Session, Wanted
+from .workload import Back, Watcher, work
 
 KEYS = ["a", "b", "c", "d"]
 WATCHES = [Wanted(), Wanted("b", "c"), Wanted("c", deletes=False), Wanted(puts=False)]
@@ -58,13 +58,61 @@ class EtcdClient(StoreClient):
         self.answered += 1
         return answer
 
+    async def revision(self) -> int:
+        """The store's."""
+        return (await self._store.range("", prefix=True, limit=1)).revision
+
+
+class Lister(Watcher):
+    """A watcher that lists the keys and begins anew when it is too late."""
+
+    async def run(self, client: Client, back: Back) -> None:
+        assert isinstance(client, EtcdClient)
+        while True:
+            try:
+                await super().run(client, back)
+            except Compacted:
+                self.sessions.append(Session(await client.revision() + 1, [], anew=True))
+
+
+class Truth:
+    """What happened, from the keys at every revision."""
+
+    def __init__(self, store: Store) -> None:
+        self.changes = list[Change]()
+        self.last = 1
+        self._store, self._there = store, set[str]()
+
+    async def read(self) -> None:
+        """All up to now."""
+        last = (await self._store.range("", prefix=True)).revision
+        for first in range(self.last + 1, last + 1, AT_ONCE):
+            some = range(first, min(first + AT_ONCE, last + 1))
+            found = await asyncio.gather(*(self._store.range("", prefix=True, revision=each) for each in some))
+            for revision, kvs in zip(some, (each.kvs for each in found), strict=True):
+                self._add(revision, kvs)
+        self.last = last
+
+    async def compact(self) -> None:
+        """Read all up to now, then let the store forget it."""
+        await self.read()
+        await self._store.compact(self.last)
+
+    def _add(self, revision: int, kvs: Sequence[KeyValue]) -> None:
+        now = {each.key for each in kvs}
+        put = (each for each in kvs if each.mod_revision == revision)
+        self.changes += (Change(revision, each.key, each.value.decode()) for each in put)
+        self.changes += (Change(revision, key, None) for key in sorted(self._there - now))
+        self._there = now
+
 
 class Load:
     """What runs on the store, until it is finished."""
 
-    def __init__(self, clients: Sequence[EtcdClient], watchers: Sequence[Watcher]) -> None:
+    def __init__(self, clients: Sequence[EtcdClient], truth: EtcdStore) -> None:
         self.history = History()
-        self.clients, self.watchers = clients, watchers
+        self.clients, self.watchers = clients, [Lister(wanted) for wanted in WATCHES]
+        self.truth = Truth(TextStore(truth))
         self.over = False
         self.problems: list[str] | None = None
         """All that was wrong; None before it is finished."""
@@ -85,21 +133,22 @@ class Load:
 
 @asynccontextmanager
 async def loaded(
-    connects: Sequence[Connect], watching_by: Connect, truth: EtcdStore, *, seed: int
+    connects: Sequence[Connect], reads: Sequence[Connect], truth: EtcdStore, *, seed: int
 ) -> AsyncIterator[Load]:
-    """One client by each of `connects`, and watches, within the block; then `truth` is asked what happened and
-    `problems` is filled in. The store must be well when the block ends."""
+    """One client by each of `connects`, and watches by `reads` in turn, within the block; then `truth` is asked what
+    happened and `problems` is filled in. The store must be well when the block ends."""
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         clients = [
             EtcdClient(await stack.enter_async_context(connect(f"{seed}/{number}")))
             for number, connect in enumerate(connects)
         ]
         readers = [
-            EtcdClient(await stack.enter_async_context(watching_by(f"{seed}/watch/{number}"))) for number in range(2)
+            EtcdClient(await stack.enter_async_context(connect(f"{seed}/watch/{number}")))
+            for number, connect in enumerate(reads)
         ]
-        load = Load(clients, [Watcher(wanted) for wanted in WATCHES])
+        load = Load(clients, truth)
         following = [
-            tasks.create_task(watcher.run(readers[number % 2], _at_once))
+            tasks.create_task(watcher.run(readers[number % len(readers)], _at_once))
             for number, watcher in enumerate(load.watchers)
         ]
         async with asyncio.TaskGroup() as workers:
@@ -107,11 +156,12 @@ async def loaded(
                 workers.create_task(_toil(load, f"c{number}", client, seed))
             yield load
             load.over = True
-        log, last = await told(TextStore(truth))
+        await load.truth.read()
+        log = Log(load.truth.changes)
         await auntil(lambda: all(_heard(watcher, log) for watcher in load.watchers), timeout=20, what="the watches")
         for task in following:
             task.cancel()
-        load.problems = problems(load, log, last)
+        load.problems = _problems(load, log)
 
 
 async def _toil(load: Load, name: str, client: EtcdClient, seed: int) -> None:
@@ -130,28 +180,8 @@ def _heard(watcher: Watcher, log: Log) -> bool:
     return watcher.reached() >= last
 
 
-async def told(store: Store) -> tuple[Log, int]:
-    """What happened from the beginning on, from the keys at every revision; and the last one."""
-    last = (await store.range("", prefix=True)).revision
-    changes, there = list[Change](), set[str]()
-    for first in range(2, last + 1, AT_ONCE):
-        some = range(first, min(first + AT_ONCE, last + 1))
-        for revision, found in zip(some, await asyncio.gather(*(_at(store, each) for each in some)), strict=True):
-            put = [each for each in found.kvs if each.mod_revision == revision]
-            now = {each.key for each in found.kvs}
-            changes += [Change(revision, each.key, each.value.decode()) for each in put]
-            changes += [Change(revision, key, None) for key in sorted(there - now)]
-            there = now
-    return Log(changes), last
-
-
-async def _at(store: Store, revision: int) -> RangeResult:
-    return await store.range("", prefix=True, revision=revision)
-
-
-def problems(load: Load, log: Log, last: int) -> list[str]:
-    """All that is wrong."""
-    operations = load.history.operations()
+def _problems(load: Load, log: Log) -> list[str]:
+    operations, last = load.history.operations(), load.truth.last
     return [
         *linearizable.check(operations).problems,
         *logged.check(operations, log),

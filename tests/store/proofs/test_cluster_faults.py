@@ -4,9 +4,8 @@ linearizable, nothing acknowledged lost, watches that lose and repeat nothing, a
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,14 +31,13 @@ async def trio(rundir: Path) -> AsyncIterator[Cluster]:
 
 
 def load_on(trio: Cluster, *bound: Member, seed: int = 1) -> AbstractAsyncContextManager[Load]:
-    """Clients of all members, and the last two of some only."""
+    """Clients of all members, and the last two of some only; every other watch is of those only."""
 
-    def connect(members: Sequence[Member], seed: str) -> AbstractAsyncContextManager[EtcdStore]:
-        return trio.connect(*members, timeout=DEADLINE, seed=seed)
+    def connect(seed: str) -> AbstractAsyncContextManager[EtcdStore]:
+        return trio.connect(*bound, timeout=DEADLINE, seed=seed)
 
-    anywhere = partial(connect, ())
-    connects = [anywhere] * ROAMING + [partial(connect, bound)] * (BOUND if bound else 0)
-    return loaded(connects, anywhere, trio.store, seed=seed)
+    connects = [trio.client] * ROAMING + [connect] * (BOUND if bound else 0)
+    return loaded(connects, [trio.client, connect], trio.store, seed=seed)
 
 
 def well_told(load: Load) -> bool:
@@ -126,7 +124,7 @@ async def test_a_member_behind_a_slow_link_holds_up_only_itself(who: str, trio: 
     async with load_on(trio) as load:
         await load.more()
         trio.lab.impair(slow.name, rate="200kbit")
-        await load.more()
+        await load.more(15)
         trio.lab.heal()
         await load.more()
     assert load.problems == []
@@ -162,4 +160,21 @@ async def test_every_member_is_restarted_in_turn_and_no_write_is_lost(trio: Clus
     assert load.problems == []
     assert well_told(load)
     assert [len(watcher.sessions) for watcher in load.watchers] == [1] * len(load.watchers)
+    await trio.alike()
+
+
+async def test_who_watches_a_member_that_missed_a_compaction_lists_the_keys_anew(trio: Cluster) -> None:
+    away, *_ = trio.others(await trio.leader())
+    async with load_on(trio, away) as load:
+        roaming = load.clients[:-BOUND]
+        await load.more()
+        away.kill()
+        await load.more(by=roaming)
+        await load.truth.compact()
+        await load.more(by=roaming)
+        away.start()
+        await load.more()
+    assert load.problems == []
+    assert well_told(load)
+    assert [any(session.anew for session in watcher.sessions) for watcher in load.watchers] == [False, True] * 2
     await trio.alike()

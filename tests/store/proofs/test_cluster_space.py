@@ -23,7 +23,7 @@ FULL = "database space exceeded; compact, defragment, then: hawser kv alarm disa
 
 async def test_a_member_whose_disk_is_full_ends_and_the_others_go_on(rundir: Path) -> None:
     async with cluster(rundir, disks=dict.fromkeys(("h1", "h2", "h3"), DISK)) as trio:
-        async with loaded([trio.client] * 4, trio.client, trio.store, seed=1) as load:
+        async with loaded([trio.client] * 4, [trio.client] * 2, trio.store, seed=1) as load:
             await load.more()
             full = await trio.leader()
             rest = full.config.data.parent / "rest"

@@ -52,7 +52,7 @@ async def test_killed_again_and_again_it_is_linearizable_and_its_watches_lose_an
     async with (
         alive(server(rundir / "store", port)) as served,
         client("truth") as truth,
-        loaded([client] * 6, client, truth, seed=seed) as load,
+        loaded([client] * 6, [client] * 2, truth, seed=seed) as load,
     ):
         await kill_at_times(served, load.history, KILLS, random.Random(seed))
         await load.more(20)
