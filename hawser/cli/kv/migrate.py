@@ -7,7 +7,6 @@ store that moves, or moves back (`--to sqlite`); the node does that, for it must
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from ...faults import Fault
 from ..common import as_json, client, show_json
 from .group import META, Verb
 from .progress import Bar
-from .where import TIMEOUT, Where, here, open_kv, run, split
+from .where import Where, here, open_kv, run, split
 
 if TYPE_CHECKING:
     from hawser.store import Store
@@ -81,7 +80,10 @@ def _say(digest: "Digest", target: str, json_: bool) -> int:
 async def _opened(url: str, *, new: bool) -> "AsyncIterator[Store[bytes]]":
     """A store by its URL; `new`: a directory that is not there is made."""
     if not url.startswith(SQLITE):
-        async with open_kv(_where(url), timeout=LONG) as store:
+        where = _where(url)
+        async with open_kv(where) as store:  # who does not answer is not waited for long
+            await store.get(b"\0")
+        async with open_kv(where, timeout=LONG) as store:
             yield store
         return
     from hawser.store.embedded.drivers.sqlite import SqliteEngine
@@ -106,8 +108,7 @@ def _where(url: str) -> Where:
     """The endpoints of a URL, with the certificates and the user that the command line names."""
     given: dict[str, Any] = click.get_current_context().meta.setdefault(META, {})
     with _endpoints(given, url):
-        where = here()
-    return replace(where, timeout=max(where.timeout, TIMEOUT))
+        return here()
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 LISTEN = "127.0.0.1:2379"
 QUOTA = 2 * 1024**3
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+PORTS = 65535
 SPANS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
@@ -98,7 +99,8 @@ def _address(text: str) -> str:
     if text.startswith("unix:"):
         return f"unix:{os.path.abspath(text.removeprefix('unix:').removeprefix('//'))}"
     plain = text.removeprefix("http://").removeprefix("https://")
-    if not re.fullmatch(r"(\[[0-9a-fA-F:.%\w]+\]|[^:/\[\]]+):\d{1,5}", plain):
+    found = re.fullmatch(r"(?:\[[0-9a-fA-F:.%\w]+\]|[^:/\[\]]+):(\d{1,5})", plain)
+    if not found or int(found[1]) > PORTS:
         raise click.BadParameter(
             f"{text!r} is no address; write HOST:PORT, [IPV6]:PORT or unix:PATH", param_hint="'--listen'"
         )

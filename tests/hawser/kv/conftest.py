@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .servers import ETCD, Server
+from .servers import Server
 
 
 @pytest.fixture(scope="session", params=["hawser", "etcd"])
@@ -36,10 +36,6 @@ def embedded(tmp_path: Path) -> Iterator[Server]:
 
 
 def _served(kind: str, directory: Path) -> Iterator[Server]:
-    if kind == "etcd" and ETCD is None:
-        pytest.skip("no etcd on this machine; apt-get install etcd-server")
     server = Server(kind, directory)
-    server.start()
-    yield server
-    if server.process and server.process.poll() is None:
-        server.stop()
+    with server.started():
+        yield server

@@ -1,5 +1,5 @@
-"""The two servers that every verb is tried on, `hawser kv serve` and the real etcd, and the command line in this process
-or in one of its own."""
+"""The two servers that every verb is tried on, `hawser kv serve` and the real etcd, and the command line, in this
+process or in one of its own."""
 
 import io
 import os
@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
+
+import pytest
 
 from hawser.cli import run
 from tests.wait import until
@@ -65,17 +67,30 @@ class Server:
     directory: Path
     extra: tuple[str, ...] = ()
     port: int = 0
+    scheme: str = "http"
     process: subprocess.Popen[bytes] | None = field(default=None)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         self.port = self.port or free_port()
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(self._command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         until(self._answers, timeout=20, what=self.kind)
+
+    @contextmanager
+    def started(self) -> Iterator[None]:
+        """Until the end of the block. Skips the test when there is no etcd."""
+        if self.kind == "etcd" and ETCD is None:
+            pytest.skip("no etcd on this machine; apt-get install etcd-server")
+        self.start()
+        try:
+            yield
+        finally:
+            if self.process and self.process.poll() is None:
+                self.stop()
 
     def _command(self) -> list[str]:
         data = str(self.directory / "data")
@@ -90,7 +105,10 @@ class Server:
     def _answers(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, (self.directory / "log").read_text(errors="replace")[-2000:]
-        return self.kv("get", "x").code in (0, 3)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", self.port)):
+                return False
+        return self.scheme == "https" or self.kv("get", "x").code in (0, 3)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self.process is not None

@@ -16,7 +16,7 @@ def test_every_compare_and_operation(store: Server) -> None:
     store.ok("put", "k", "v", "--lease", lease)
     store.ok("put", "other", "w")
     compares = f'create("k") > 0\nmod(`k`) != "0"\nval("k") = "v"\nver("k") < 9\nlease("k") = "{lease}"\n'
-    operations = 'get --prefix "" --keys-only\nput k \'x y\' --prev-kv\nget k\ndel other --prev-kv\ndel nothing\n'
+    operations = "get --prefix \"\" --keys-only\nput k 'x y' --prev-kv\nget k\ndel other --prev-kv\ndel nothing\n"
     done = store.ok("txn", stdin=f"{compares}\n{operations}\n\n".encode())
     assert done.text == "SUCCESS\n\nk\nother\n\nOK\nk\nv\n\nk\nx y\n\n1\nother\nw\n\n0\n"
 

@@ -1,0 +1,95 @@
+"""serve: sockets, TLS with client certificates, options, its end; and what is wrong with any of them."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hawser.cli.kv.serve import retention
+
+from .servers import HAWSER, Server, free_port, kv, popen
+
+
+def test_it_says_when_it_is_ready_serves_each_address_and_ends_on_sigterm(rundir: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    command = [HAWSER, "kv", "serve", "--data-dir", f"{rundir}/d", "--listen", address, "--listen", f"unix:{rundir}/s"]
+    with popen(command) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline().rstrip("\n")
+        assert line == f"hawser: kv serve: {rundir}/d at revision 1, on {address}, unix:{rundir}/s"
+        assert kv("--endpoints", f"unix:{rundir}/s", "put", "a", "1").text == "2\n"
+        assert kv("--endpoints", f"http://{address}", "get", "a").text == "1\n"
+        second = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        assert (second.returncode, len(second.stderr.splitlines())) == (4, 1)
+        assert str(process.pid) in second.stderr
+        process.terminate()
+        assert process.wait(20) == 0
+    assert not (rundir / "s").exists()
+
+
+def test_what_was_acknowledged_is_there_after_sigkill(embedded: Server) -> None:
+    embedded.ok("put", "a", "1")
+    embedded.stop(signal.SIGKILL)
+    embedded.start()
+    assert embedded.ok("get", "a").text == "1\n"
+
+
+def test_its_supervisor_is_told(rundir: Path) -> None:
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(f"{rundir}/n")
+        told.settimeout(20)
+        command = [HAWSER, "kv", "serve", "--data-dir", f"{rundir}/d", "--listen", f"unix:{rundir}/s"]
+        with popen(command, environment=os.environ | {"NOTIFY_SOCKET": f"{rundir}/n"}) as process:
+            assert told.recv(100) == b"READY=1"
+            process.terminate()
+            assert told.recv(100) == b"STOPPING=1"
+            assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "kept"),
+    [
+        ("periodic", "0", (None, None)),
+        ("periodic", "2", (None, 7200.0)),
+        ("periodic", "1h30m", (None, 5400.0)),
+        ("periodic", "0.5h", (None, 1800.0)),
+        ("periodic", "250ms", (None, 0.25)),
+        ("revision", "1000", (1000, None)),
+        ("revision", "0", (None, None)),
+    ],
+)
+def test_the_past_is_kept_as_etcds_options_say(mode: str, text: str, kept: object) -> None:
+    assert retention(mode, text) == kept
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--listen", "nonsense"),
+        ("--listen", "127.0.0.1:99999"),
+        ("--quota", "much"),
+        ("--auto-compaction-retention", "soon"),
+        ("--auto-compaction-mode", "revision", "--auto-compaction-retention", "1h"),
+        ("--client-ca", "/etc/passwd"),
+        ("--cert", "/etc/passwd", "--key", "/etc/passwd"),
+        ("--cert", "/no/such/file"),
+    ],
+)
+def test_options_that_make_no_sense_are_one_line(options: tuple[str, ...], tmp_path: Path) -> None:
+    outcome = kv("serve", "--data-dir", str(tmp_path / "d"), *options)
+    assert outcome.code in (2, 5)
+    assert len(outcome.err.splitlines()) == 1
+    assert not outcome.out
+
+
+def test_a_port_that_is_taken_and_a_directory_that_is_none(embedded: Server, tmp_path: Path) -> None:
+    taken = kv("serve", "--data-dir", str(tmp_path / "d"), "--listen", f"127.0.0.1:{embedded.port}")
+    assert (taken.code, len(taken.err.splitlines())) == (5, 1)
+    (tmp_path / "file").write_text("")
+    outcome = kv("serve", "--data-dir", str(tmp_path / "file" / "d"), "--listen", "127.0.0.1:0")
+    assert outcome.code in (2, 5)
+    assert len(outcome.err.splitlines()) == 1
