@@ -6,11 +6,10 @@ granted under an id that we choose, so a second grant that finds it is the first
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Protocol
+from contextlib import asynccontextmanager, suppress
 
 from ...embedded.keyspace import check_key, shown
-from ...errors import Compacted, Future, Invalid, LeaseExists, LeaseNotFound, NoKey, Unavailable
+from ...errors import Compacted, Future, LeaseExists, LeaseNotFound, NoKey
 from ...kv import (
     Compare,
     DeleteOp,
@@ -30,22 +29,11 @@ from ...kv import (
 from .. import etcd_pb2 as pb
 from .. import services
 from . import codec
-from .calls import Calls
+from .calls import Calls, Watches
+from .past import Past
 from .retry import OutcomeUnknown
 
-FIRST_REVISION = 1
-COMPACTION_TOLD_WITHIN = 1.0
-
-
-class Watches(Protocol):
-    """Who carries watches."""
-
-    def watch(
-        self, request: pb.WatchCreateRequest, first: int, *, known: bool
-    ) -> AbstractAsyncContextManager[Watch[bytes]]:
-        """Events from revision `first` on; entered when the server has it. `known`: nothing from there on can have been
-        compacted yet."""
-        ...
+BEAT = 0.7  # seconds for one try to renew a lease, so that there is time for more before the shortest ends
 
 
 class EtcdStore:
@@ -62,6 +50,7 @@ class EtcdStore:
     ) -> None:
         self.calls = calls
         self._watches, self._choose, self._close = watches, choose, close
+        self._past = Past(calls, watches)
 
     async def range(
         self, key: bytes, *, end: bytes | None = None, prefix: bool = False, limit: int = 0, revision: int = 0
@@ -73,9 +62,9 @@ class EtcdStore:
         try:
             response = await self.calls.call(services.RANGE, codec.range_request(op), repeatable=True)
         except Future:
-            raise await self._future(op.key, op.revision) from None
+            raise await self._past.future(op.key, op.revision) from None
         except Compacted:
-            raise await self._compacted(op.key, op.revision) from None
+            raise await self._past.compacted(op.key, op.revision) from None
         return codec.range_result(response)
 
     async def get(self, key: bytes) -> KeyValue[bytes] | None:
@@ -112,7 +101,7 @@ class EtcdStore:
             kept = next((each for each in _puts(op) if each.ignore_value or each.ignore_lease), None)
             raise (error if kept is None else _no_key(kept)) from None
         except Compacted:
-            raise await self._compacted(_a_key(op), 0) from None
+            raise await self._past.compacted(_a_key(op), 0) from None
         return codec.txn_result(op, response)
 
     async def apply(self, op: Op[bytes]) -> Result[bytes]:
@@ -137,24 +126,9 @@ class EtcdStore:
     ) -> AsyncIterator[Watch[bytes]]:
         """Events after entry, or from a revision on; through whatever happens to connections and members meanwhile."""
         request = codec.watch_request(key, end, prefix, skips)
-        now, first = await self._begin(request.key, from_revision)
+        now, first = await self._past.begin(request.key, from_revision)
         async with self._watches.watch(request, first, known=first > now) as watcher:
             yield watcher
-
-    async def _begin(self, key: bytes, wanted: int | None) -> tuple[int, int]:
-        """The revision now, of the whole cluster whichever member answers, and a watch's first. Compacted, Invalid."""
-        if wanted is not None and wanted < FIRST_REVISION:
-            raise Invalid(f"revision {wanted} makes no sense; an empty store's is {FIRST_REVISION}")
-        first = None if wanted is None else max(wanted, FIRST_REVISION + 1)
-        request = pb.RangeRequest(key=key, count_only=True, revision=0 if first is None else first - 1)
-        try:
-            now = (await self.calls.call(services.RANGE, request, repeatable=True)).header.revision
-        except Future:
-            assert first is not None
-            return first - 1, first
-        except Compacted:
-            raise await self._compacted(key, wanted or 0) from None
-        return now, now + 1 if first is None else first
 
     async def lease_grant(self, ttl: float, *, id: int = 0) -> Lease:
         granted = codec.seconds(ttl)
@@ -177,7 +151,7 @@ class EtcdStore:
 
     async def lease_keepalive(self, lease: int) -> Lease:
         request = pb.LeaseKeepAliveRequest(ID=lease)
-        response = await self.calls.call(services.LEASE_KEEP_ALIVE, request, repeatable=True)
+        response = await self.calls.call(services.LEASE_KEEP_ALIVE, request, repeatable=True, attempt=BEAT)
         if response.TTL <= 0:
             raise _no_lease(lease)
         return Lease(id=lease, ttl=float(response.TTL))
@@ -208,9 +182,9 @@ class EtcdStore:
         try:
             await self.calls.call(services.COMPACT, pb.CompactionRequest(revision=revision))
         except Future:
-            raise await self._future(b"\0", revision) from None
+            raise await self._past.future(b"\0", revision) from None
         except Compacted:
-            late = await self._compacted(b"\0", revision)
+            late = await self._past.compacted(b"\0", revision)
             raise Compacted(f"revision {revision} is compacted already, as is {late.revision}", late.revision) from None
         except OutcomeUnknown:
             with suppress(Compacted):
@@ -219,25 +193,6 @@ class EtcdStore:
     async def close(self) -> None:
         """Finish what was accepted, then refuse everything. Again is nothing."""
         await self._close()
-
-    async def _future(self, key: bytes, revision: int) -> Future:
-        request = pb.RangeRequest(key=key or b"\0", count_only=True)
-        last = (await self.calls.call(services.RANGE, request, repeatable=True)).header.revision
-        return Future(f"revision {revision} is yet to come; the store is at {last}")
-
-    async def _compacted(self, key: bytes, revision: int) -> Compacted:
-        """The error with the last compacted revision, which etcd tells only to a watch that begins too early."""
-        last = 0
-        request = codec.watch_request(key or b"\0", None, False, ())
-        try:
-            async with self._watches.watch(request, FIRST_REVISION, known=True) as told:
-                await told.wait(COMPACTION_TOLD_WITHIN)
-        except Compacted as late:
-            last = late.revision
-        except Unavailable:
-            pass
-        what = f"revision {revision} is" if revision else "a revision asked for is"
-        return Compacted(f"{what} no longer kept; range again and watch from the revision after its own", last)
 
 
 def _no_lease(lease: int) -> LeaseNotFound:

@@ -9,6 +9,8 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Generic
 
 from ....errors import Denied, StoreError, Unavailable
 from ... import etcd_pb2 as pb
@@ -24,6 +26,26 @@ TIMEOUT = 5.0
 LEAST = 0.5  # seconds for one of several attempts
 CLOSED = "the store is closed"
 Failure = EtcdError | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked(Generic[Q, R]):
+    """A call, and how it may be tried: `attempt` seconds at most at a time, `login` without a token."""
+
+    call: Call[Q, R]
+    request: Q
+    repeatable: bool
+    attempt: float | None = None
+    at: Endpoint | None = None
+    login: bool = False
+
+    def limit(self, left: float, others: bool) -> float:
+        """How long one try may take: with others to go to, half of what is left."""
+        if not self.repeatable or self.at is not None:
+            return left
+        if others:
+            left = max(left / 2, min(left, LEAST))
+        return left if self.attempt is None else min(left, self.attempt)
 
 
 class Pool:
@@ -61,6 +83,7 @@ class Pool:
         *,
         repeatable: bool = False,
         timeout: float | None = None,
+        attempt: float | None = None,
         at: Endpoint | None = None,
     ) -> R:
         """One call; `repeatable` when twice is the same as once; `at` one endpoint and no other. StoreError."""
@@ -68,41 +91,32 @@ class Pool:
         self._under_way += 1
         self._idle.clear()
         try:
-            return await self._call(call, request, repeatable, self.timeout if timeout is None else timeout, at)
+            asked = _Asked(call, request, repeatable, attempt, at)
+            return await self._insist(asked, self.timeout if timeout is None else timeout)
         finally:
             self._under_way -= 1
             if not self._under_way:
                 self._idle.set()
 
-    async def _call(
-        self,
-        call: Call[Q, R],
-        request: Q,
-        repeatable: bool,
-        timeout: float,
-        at: Endpoint | None,
-        *,
-        login: bool = False,
-    ) -> R:
-        deadline = self._clock() + timeout
-        logins = 0
+    async def _insist(self, asked: "_Asked[Q, R]", timeout: float) -> R:
+        """Try until there is an answer, within `timeout` seconds."""
+        deadline, logins = self._clock() + timeout, 0
         while True:
-            endpoint = at or await self._next(deadline)
-            token = "" if login else await self._token(endpoint, repeatable)
-            left = deadline - self._clock()
+            endpoint = asked.at or await self._next(deadline)
+            token = "" if asked.login else await self._token(endpoint, asked.repeatable)
+            limit = asked.limit(max(deadline - self._clock(), 0.001), len(self.roster.endpoints) > 1)
+            transport = self._transport(endpoint)
             try:
-                response = await self._transport(endpoint).unary(
-                    call, request, timeout=self._share(left, repeatable, at), metadata=metadata(token)
-                )
+                response = await transport.unary(asked.call, asked.request, timeout=limit, metadata=metadata(token))
             except (EtcdError, Failed) as failure:
-                turn = judge(failure, repeatable=repeatable, user=bool(token) and not logins)
-                if turn is Turn.LOG_IN and self.session.credentials and not login and logins < 2:
+                turn = judge(failure, repeatable=asked.repeatable, user=bool(token) and not logins)
+                if turn is Turn.LOG_IN and self.session.credentials and not asked.login and logins < 2:
                     logins += 1
                     await self.session.renew(token)
                     continue
-                self._after(failure, turn, endpoint, call)
-                if at is not None:
-                    raise Unavailable(f"etcd does not answer at {at} ({said(failure)}); is it running?") from None
+                self._after(failure, turn, endpoint, asked.call)
+                if asked.at is not None:
+                    raise Unavailable(f"etcd does not answer at {endpoint} ({said(failure)}); is it running?") from None
             else:
                 self.roster.worked(endpoint)
                 self.session.taken(token)
@@ -115,14 +129,9 @@ class Pool:
         if token and not repeatable and not self.shares and self.session.doubtful:
             with suppress(Denied):
                 request = pb.RangeRequest(key=b"\0", count_only=True)
-                await self._call(services.RANGE, request, True, self.timeout, endpoint)
+                await self._insist(_Asked(services.RANGE, request, True, at=endpoint), self.timeout)
             token = await self.session.token()
         return token
-
-    def _share(self, left: float, repeatable: bool, at: Endpoint | None) -> float:
-        """How long one attempt may take: with others to go to, half of what is left."""
-        left = max(left, 0.001)
-        return max(left / 2, min(left, LEAST)) if repeatable and at is None and len(self.roster.endpoints) > 1 else left
 
     def _after(self, failure: Failure, turn: Turn, endpoint: Endpoint, call: Call[Q, R]) -> None:
         """Raise what a failure means, or note it and come back for another try."""
@@ -170,7 +179,7 @@ class Pool:
     async def _log_in(self, credentials: Credentials) -> str:
         request = pb.AuthenticateRequest(name=credentials.user, password=credentials.password)
         try:
-            response = await self._call(services.AUTHENTICATE, request, True, self.timeout, None, login=True)
+            response = await self._insist(_Asked(services.AUTHENTICATE, request, True, login=True), self.timeout)
         except StoreError as error:
             if AUTH_OFF.removeprefix("etcdserver: ") in str(error):
                 return ""

@@ -85,6 +85,13 @@ async def test_a_silent_endpoint_leaves_time_for_another() -> None:
     assert asked(log) == "ab"
 
 
+async def test_a_beat_that_hangs_is_tried_again_where_there_is_one_endpoint_too() -> None:
+    log: Log = []
+    async with pool(log, a=[60.0, None]) as cluster, asyncio.timeout(0.9):
+        await cluster.call(services.LEASE_KEEP_ALIVE, pb.LeaseKeepAliveRequest(ID=1), repeatable=True, attempt=0.05)
+    assert asked(log) == "aa"
+
+
 async def test_a_call_ends_at_its_deadline_and_names_all_it_tried() -> None:
     log: Log = []
     loop = asyncio.get_running_loop()

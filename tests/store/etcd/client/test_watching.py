@@ -9,11 +9,11 @@ from typing import Any
 import grpc
 import pytest
 
-from hawser.store import Compacted, WatchBatch
+from hawser.store import Compacted, PutOp, WatchBatch
 from hawser.store.embedded.memory import MemoryEngine
 from hawser.store.etcd import etcd_pb2 as pb
 from hawser.store.etcd.client import EtcdStore, connect
-from hawser.store.etcd.client.drivers.lines import tells_progress
+from hawser.store.etcd.client.drivers.progress import tells_progress
 from hawser.store.etcd.server.serving import serving
 from hawser.store.etcd.services import RANGE, STATUS, WATCH
 from tests.wait import auntil
@@ -95,6 +95,21 @@ async def test_a_reader_too_slow_for_compaction_reads_what_it_has_and_is_told(po
     assert seen == revisions[: len(seen)]
     assert 10 < len(seen) < 60, "bounded by bytes, not only by how many"
     assert caught.value.revision == revisions[-1]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_revision_larger_than_a_message_is_one_batch(port: int, transport: str) -> None:
+    """Its events with what was there before are 2.8 MB, which servers send in parts."""
+    async with connect(f"http://127.0.0.1:{port}", transport=transport) as store:
+        for value in (b"1", b"2"):
+            puts = [PutOp(b"big/%03d" % number, value * 11_000) for number in range(128)]
+            revision = (await store.txn([], puts)).revision
+        async with store.watch(b"big/", prefix=True, from_revision=revision) as batches:
+            batch = await asyncio.wait_for(anext(batches), 5)
+            await store.put(b"big/", b"after")
+            after = await asyncio.wait_for(anext(batches), 5)
+    assert (batch.revision, len(batch.events), after.revision) == (revision, 128, revision + 1)
+    assert {(event.kv.value[:1], event.prev and event.prev.value[:1]) for event in batch.events} == {(b"2", b"1")}
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
