@@ -15,7 +15,7 @@ from .ageing import Ageing
 from .draft import Draft
 from .feed import Feed
 from .groups import Groups, Request
-from .keyspace import Keyspace
+from .keyspace import FIRST_REVISION, Keyspace
 from .lessor import Lessor
 from .past import Entries, Wanted
 
@@ -50,8 +50,7 @@ class Base:
     @property
     def compacted(self) -> int:
         """The oldest revision that can be read, when anything before it is gone; 0 when everything is there."""
-        first = self.kept_from() - 1
-        return first if first > 1 else self.keys.compacted
+        return self.kept_from() - 1
 
     @property
     def meta(self) -> Mapping[str, bytes]:
@@ -73,7 +72,8 @@ class Base:
 
     def kept_from(self) -> int:
         """The first revision a watch may begin at; the subclass's part when it keeps a log."""
-        return max(self.feed.first, self.keys.compacted + 1)
+        dropped = self.feed.first - 1 if self.feed.first > FIRST_REVISION + 1 else 0
+        return max(dropped, self.keys.compacted) + 1
 
     async def history(
         self, low: bytes, high: bytes | None, first: int, last: int

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from types import MappingProxyType
 
 from ..errors import Compacted, LeaseExists, LeaseNotFound, NoSpace, StoreError
-from ..kv import Event, PutOp, TxnOp, TxnResult, WatchBatch
+from ..kv import Event, PutOp, PutResult, TxnOp, TxnResult, WatchBatch
 from .keyspace import Keyspace
 from .overlay import Overlay
 from .quota import LEASE, cost
@@ -39,8 +39,8 @@ class Draft:
         self._room = room
         self._limited = room is not None or ALARM in base.meta
 
-    def put(self, op: PutOp[bytes]) -> int:
-        """A transaction of one put, by a shorter way; returns its revision."""
+    def put(self, op: PutOp[bytes]) -> int | PutResult[bytes]:
+        """One put, by a shorter way than a transaction; alone it is the lease that is looked at first, as in etcd."""
         check_put(op)
         if self._limited:
             self._afford(cost(op))
@@ -49,8 +49,9 @@ class Draft:
         if (op.ignore_value or op.ignore_lease) and self._keys.get(op.key) is None:
             raise no_key(op)
         revision = self.revision + 1
-        self._close(revision, [self._keys.put(op, revision)])
-        return revision
+        event = self._keys.put(op, revision)
+        self._close(revision, [event])
+        return PutResult(revision=revision, prev=event.prev) if op.prev_kv else revision
 
     def txn(self, txn: TxnOp[bytes], past: Past = NOTHING) -> TxnResult[bytes]:
         """Evaluate one transaction, whose reads of the past are answered already; raises and changes nothing when any

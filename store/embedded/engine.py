@@ -5,7 +5,20 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from ..errors import Compacted, Invalid
-from ..kv import Compare, DeleteOp, EventKind, KeyValue, Op, PutOp, RangeOp, RangeResult, Result, TxnOp, TxnResult
+from ..kv import (
+    Compare,
+    DeleteOp,
+    EventKind,
+    KeyValue,
+    Op,
+    PutOp,
+    PutResult,
+    RangeOp,
+    RangeResult,
+    Result,
+    TxnOp,
+    TxnResult,
+)
 from .base import compacted
 from .feed import Watcher
 from .keyspace import FIRST_REVISION, bounds, check_key
@@ -65,6 +78,9 @@ class Engine(Leasing, Upkeep):
         """One operation with everything that it can ask for, alone in its transaction."""
         if isinstance(op, RangeOp):
             return await self.read(op)
+        if isinstance(op, PutOp):
+            put: int | PutResult[bytes] = await self.groups.submit(lambda draft: draft.put(op))
+            return put
         txn = op if isinstance(op, TxnOp) else TxnOp(then=(op,))
         past: dict[RangeOp[bytes], RangeResult[bytes] | Compacted] = {}
         while True:

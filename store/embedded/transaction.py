@@ -1,7 +1,7 @@
 """One transaction: choose the branches, check that they can run, run them. etcd's rules. Pure.
 
 Every compare, nested ones too, is decided before anything runs, and so sees the keys before the transaction. What is
-chosen is then checked: leases that are not there, keys whose value a put would keep, pasts that are not. Only then are
+chosen is then checked: keys whose value a put would keep, leases that are not there, pasts that are not. Only then are
 the operations run, each seeing those before it.
 """
 
@@ -74,10 +74,10 @@ class Transaction:
             if isinstance(op, _Chosen):
                 self._check_puts(op)
             elif isinstance(op, PutOp):
-                if op.lease:
-                    self._lease(op.lease)
                 if (op.ignore_value or op.ignore_lease) and self._keys.get(op.key) is None:
                     raise no_key(op)
+                if op.lease:
+                    self._lease(op.lease)
 
     def _check_ranges(self, chosen: _Chosen) -> None:
         for op in chosen.ops:

@@ -1,63 +1,56 @@
-"""The same operations on the embedded engine and on a real etcd, and whole answers compared, revisions aligned."""
+"""The same operations on the engine in memory, on the one on disk through restarts, and on a real etcd: whole answers,
+errors and events compared, revisions aligned."""
 
 import asyncio
-import base64
-import json
+import random
 import shutil
-import socket
-import subprocess
 import tempfile
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from hawser.store import (
     Compacted,
     Compare,
     DeleteOp,
-    DeleteResult,
-    DuplicateKey,
-    Future,
-    KeyValue,
-    MemoryStore,
-    NoKey,
+    EventKind,
+    LeaseNotFound,
     Op,
     PutOp,
-    PutResult,
     RangeOp,
-    RangeResult,
     Result,
     SortBy,
     StoreError,
     Target,
     TxnOp,
     TxnResult,
+    WatchBatch,
 )
-from tests.wait import until
+from hawser.store.embedded.drivers.sqlite import SqliteEngine
+from hawser.store.embedded.engine import Engine
+from hawser.store.embedded.memory import MemoryEngine
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("etcd") is None, reason="compares with a real etcd: needs Debian's etcd-server"
-)
-MEANS = {
-    "key not found": NoKey,
-    "duplicate key given in txn request": DuplicateKey,
-    "required revision is a future revision": Future,
-    "required revision has been compacted": Compacted,
-}
-KEYS = st.sampled_from(["a", "a/", "a/b", "b", "c"])
-ENDS = st.one_of(st.none(), st.sampled_from(["a0", "b", "\0"]))
+from .real_etcd import RealEtcd, needs_etcd, running
+
+pytestmark = needs_etcd
+KEYS = st.sampled_from([b"a", b"a/", b"a/b", b"b", b"c"])
+ENDS = st.one_of(st.none(), st.sampled_from([b"a0", b"b", b"\0"]))
 VALUES = st.sampled_from([b"", b"1", b"2"])
-REVISIONS = st.sampled_from([0, 0, 0, 1, 2, 3, 5, 8])
-PUTS = st.builds(PutOp, KEYS, VALUES, prev_kv=st.booleans()) | st.builds(
-    PutOp, KEYS, st.just(b""), ignore_value=st.just(True)
-)
+IDS = st.integers(1, 3)
+LEASES = st.sampled_from([0] * 9 + [1, 2, 3])
+REVISIONS = st.sampled_from([0, 0, 0, 1, 2, 3, 5, 8, 13, 21, 34])
+SETS = st.builds(PutOp, KEYS, VALUES, LEASES, prev_kv=st.booleans())
+KEEPS = st.builds(PutOp, KEYS, st.just(b""), LEASES, ignore_value=st.booleans(), ignore_lease=st.booleans())
+PUTS = SETS | SETS | KEEPS
 # etcd overlooks that a delete from a key on, or one in a later nested transaction, meets a put; we refuse both
-DELETES = st.builds(DeleteOp, KEYS, st.sampled_from([None, "a0", "b"]), prev_kv=st.booleans())
+DELETES = st.builds(DeleteOp, KEYS, st.sampled_from([None, b"a0", b"b"]), prev_kv=st.booleans())
 RANGES = st.builds(
     RangeOp,
     KEYS,
@@ -69,6 +62,8 @@ RANGES = st.builds(
     sort=st.none() | st.sampled_from(SortBy),
     descending=st.booleans(),
     min_mod=st.sampled_from([0, 0, 3]),
+    max_mod=st.sampled_from([0, 0, 20]),
+    min_create=st.sampled_from([0, 0, 5]),
     max_create=st.sampled_from([0, 0, 4]),
 )
 NUMBERS = st.sampled_from([Target.VERSION, Target.CREATE, Target.MOD, Target.LEASE])
@@ -77,155 +72,26 @@ COMPARES = st.builds(Compare, KEYS, NUMBERS, SIGNS, st.integers(0, 4), ENDS) | s
     Compare, KEYS, st.just(Target.VALUE), SIGNS, VALUES, ENDS
 )
 BASIC = PUTS | DELETES | RANGES
+SKIPS = st.lists(st.sampled_from(EventKind), max_size=1)
+Call = Callable[[Engine], Awaitable[Any]]
 
 
-def txns(inner: st.SearchStrategy[Op]) -> st.SearchStrategy[Op]:
+def txns(inner: st.SearchStrategy[Op[bytes]]) -> st.SearchStrategy[Op[bytes]]:
     few = st.lists(inner, max_size=3)
-    return BASIC | st.builds(TxnOp, st.lists(COMPARES, max_size=2), few, few)
+    return st.builds(TxnOp, st.lists(COMPARES, max_size=2), few, few)
 
 
-OPS = st.lists(txns(txns(BASIC)) | st.integers(1, 8), max_size=12)
-
-
-class Etcd:
-    """Its JSON gateway; revisions counted from `offset`."""
-
-    def __init__(self, url: str) -> None:
-        self.url, self.offset = url, 0
-
-    def call(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode())
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return dict(json.load(answer))
-        except urllib.error.HTTPError as error:
-            return dict(json.load(error))
-
-    def empty(self) -> None:
-        self.call("/v3/kv/put", {"key": b64("x"), "value": ""})
-        answer = self.call("/v3/kv/deleterange", {"key": b64("\0"), "range_end": b64("\0")})
-        self.offset = int(answer["header"]["revision"]) - 1
+TXNS = txns(BASIC)
+NESTED = txns(BASIC | txns(BASIC | TXNS))
 
 
 @pytest.fixture(scope="module")
-def etcd() -> Iterator[Etcd]:
-    ports = []
-    for _ in range(2):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            ports.append(probe.getsockname()[1])
-    client, peer = (f"http://127.0.0.1:{port}" for port in ports)
-    with tempfile.TemporaryDirectory(prefix="hw-etcd-") as directory:
-        command = ["etcd", "--data-dir", directory, "--listen-client-urls", client, "--advertise-client-urls", client]
-        command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
-        command += ["--initial-cluster", f"default={peer}", "--unsafe-no-fsync"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            try:
-                until(lambda: _healthy(client), timeout=20, what="etcd answers")
-                yield Etcd(client)
-            finally:
-                process.terminate()
+def etcd() -> Iterator[RealEtcd]:
+    with running() as etcd:
+        yield etcd
 
 
-def _healthy(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url + "/health", timeout=1) as answer:
-            return b"true" in answer.read()
-    except OSError:
-        return False
-
-
-def b64(text: str | bytes) -> str:
-    return base64.b64encode(text.encode() if isinstance(text, str) else text).decode()
-
-
-def asked(op: Op, offset: int) -> dict[str, Any]:
-    """An operation as etcd's JSON."""
-
-    def revision(number: int) -> int:
-        return number + offset if number else 0
-
-    if isinstance(op, TxnOp):
-        return {
-            "compare": [compared(compare, offset) for compare in op.compares],
-            "success": [{KIND[type(inner)]: asked(inner, offset)} for inner in op.then],
-            "failure": [{KIND[type(inner)]: asked(inner, offset)} for inner in op.otherwise],
-        }
-    body: dict[str, Any] = {"key": b64(op.key)}
-    if isinstance(op, PutOp):
-        return body | {"value": b64(op.value), "prev_kv": op.prev_kv, "ignore_value": op.ignore_value}
-    body |= {"range_end": b64(op.end)} if op.end is not None else {}
-    if isinstance(op, DeleteOp):
-        return body | {"prev_kv": op.prev_kv}
-    body |= {"limit": op.limit, "revision": revision(op.revision), "keys_only": op.keys_only}
-    body |= {"count_only": op.count_only, "min_mod_revision": revision(op.min_mod)}
-    body |= {"max_create_revision": revision(op.max_create)}
-    if op.sort is not None or op.descending:
-        body["sort_target"] = (op.sort or SortBy.KEY).name
-        body["sort_order"] = "DESCEND" if op.descending else "ASCEND"
-    return body
-
-
-KIND: dict[type, str] = {
-    PutOp: "requestPut",
-    DeleteOp: "requestDeleteRange",
-    RangeOp: "requestRange",
-    TxnOp: "requestTxn",
-}
-SIGN = {"=": "EQUAL", "!=": "NOT_EQUAL", "<": "LESS", ">": "GREATER"}
-FIELD = {
-    Target.VERSION: "version",
-    Target.CREATE: "create_revision",
-    Target.MOD: "mod_revision",
-    Target.VALUE: "value",
-    Target.LEASE: "lease",
-}
-
-
-def compared(compare: Compare, offset: int) -> dict[str, Any]:
-    value: Any = b64(compare.value) if isinstance(compare.value, bytes) else compare.value
-    if compare.target in (Target.CREATE, Target.MOD) and compare.value:
-        value += offset
-    body = {
-        "key": b64(compare.key),
-        "result": SIGN[compare.op],
-        "target": compare.target.name,
-        FIELD[compare.target]: value,
-    }
-    return body | ({"range_end": b64(compare.end)} if compare.end is not None else {})
-
-
-def entry(have: dict[str, Any], offset: int) -> KeyValue:
-    return KeyValue(
-        key=base64.b64decode(have["key"]).decode(),
-        value=base64.b64decode(have.get("value", "")),
-        create_revision=int(have["create_revision"]) - offset,
-        mod_revision=int(have["mod_revision"]) - offset,
-        version=int(have["version"]),
-    )
-
-
-def told(op: Op, answer: dict[str, Any], offset: int) -> Result:
-    """etcd's answer as ours; a nested transaction's has no revision."""
-    revision = int(answer.get("header", {}).get("revision", offset)) - offset
-    if isinstance(op, TxnOp):
-        held = answer.get("succeeded", False)
-        pairs = zip(op.then if held else op.otherwise, answer.get("responses", []), strict=True)
-        results = tuple(told(inner, next(iter(response.values())), offset) for inner, response in pairs)
-        return TxnResult(succeeded=held, revision=revision, results=results)
-    if isinstance(op, PutOp):
-        prev = entry(answer["prev_kv"], offset) if "prev_kv" in answer else None
-        return PutResult(revision=revision, prev=prev) if op.prev_kv else revision
-    if isinstance(op, DeleteOp):
-        gone = tuple(entry(have, offset) for have in answer.get("prev_kvs", []))
-        count = int(answer.get("deleted", 0))
-        return DeleteResult(count=count, prev=gone) if op.prev_kv else count
-    kvs = tuple(entry(have, offset) for have in answer.get("kvs", []))
-    count = int(answer.get("count", 0))
-    return RangeResult(kvs=kvs, revision=revision, more=answer.get("more", False), count=count)
-
-
-def bare(result: Result, outermost: bool = True) -> Result:
+def bare(result: Result[bytes], outermost: bool = True) -> Result[bytes]:
     """Ours without the revisions of nested transactions, which etcd does not tell."""
     if not isinstance(result, TxnResult):
         return result
@@ -233,20 +99,25 @@ def bare(result: Result, outermost: bool = True) -> Result:
     return TxnResult(succeeded=result.succeeded, revision=result.revision if outermost else 0, results=inner)
 
 
-PATH: dict[type, str] = {PutOp: "put", DeleteOp: "deleterange", RangeOp: "range", TxnOp: "txn"}
+async def kept_alive(lease: int, engine: Engine) -> float:
+    """A lease's ttl, or 0: etcd calls none no error."""
+    try:
+        return (await engine.lease_keepalive(lease)).ttl
+    except LeaseNotFound:
+        return 0
 
 
-def theirs(etcd: Etcd, op: Op | int) -> object:
-    if isinstance(op, int):
-        answer = etcd.call("/v3/kv/compaction", {"revision": op + etcd.offset})
-    else:
-        answer = etcd.call(f"/v3/kv/{PATH[type(op)]}", asked(op, etcd.offset))
-    if "error" in answer:
-        return next((kind for text, kind in MEANS.items() if text in answer["error"]), answer["error"])
-    return None if isinstance(op, int) else told(op, answer, etcd.offset)
+async def held(lease: int, engine: Engine) -> tuple[float, tuple[bytes, ...]]:
+    """The seconds a lease was granted, and its keys; 0: etcd calls none no error."""
+    try:
+        status = await engine.lease_time_to_live(lease)
+    except LeaseNotFound:
+        return 0, ()
+    assert status.granted - 20 < status.remaining <= status.granted
+    return status.granted, status.keys
 
 
-def siblings(op: Op | int) -> bool:
+def siblings(op: Op[bytes]) -> bool:
     """Whether transactions are nested beside each other."""
     if not isinstance(op, TxnOp):
         return False
@@ -256,30 +127,219 @@ def siblings(op: Op | int) -> bool:
     )
 
 
-async def ours(store: MemoryStore, op: Op | int) -> object:
+def outcome(call: Callable[[], Any]) -> Any:
+    """What a call answers, or the kind of its refusal."""
     try:
-        if not isinstance(op, int):
-            return bare(await store.apply(op))
-        await store.compact(op)
+        return call()
     except StoreError as error:
         return type(error)
-    return None
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(ops=OPS)
-def test_every_answer_is_etcds(etcd: Etcd, ops: list[Op | int]) -> None:
-    etcd.empty()
-    etcd.call("/v3/kv/compaction", {"revision": etcd.offset + 1})
+class AgainstEtcd(RuleBasedStateMachine):
+    """Each rule is one operation on all three."""
 
-    async def both() -> None:
-        store = MemoryStore()
-        await store.compact(1) if store.raw.kept_from() < 2 else None
-        for op in ops:
-            have, want = await ours(store, op), theirs(etcd, op)
-            if have is DuplicateKey and want is not DuplicateKey and siblings(op):
-                break
-            assert have == want, op
-        await store.close()
+    etcd: RealEtcd
 
-    asyncio.run(both())
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.watched = 0
+        self.directory = Path(tempfile.mkdtemp(prefix="hw-against-"))
+        self.etcd.empty()
+        self.memory: Engine = self.runner.run(self.in_memory())
+        self.disk = self.runner.run(self.on_disk())
+        for engine in (self.memory, self.disk):
+            self.runner.run(engine.compact(1))
+
+    async def in_memory(self) -> Engine:
+        return MemoryEngine()
+
+    async def on_disk(self) -> Engine:
+        return await SqliteEngine.open(self.directory, ring=4)
+
+    def same(self, call: Call, theirs: Callable[[], Any]) -> Any:
+        """The answer of all three, or the kind of error."""
+        memory, disk = (outcome(partial(self.run, call, engine)) for engine in self.engines)
+        assert memory == disk
+        want = outcome(theirs)
+        assert memory == want
+        return want
+
+    def run(self, call: Call, engine: Engine) -> Any:
+        async def called() -> Any:
+            return await call(engine)
+
+        return self.runner.run(called())
+
+    @property
+    def engines(self) -> tuple[Engine, Engine]:
+        return self.memory, self.disk
+
+    def apply(self, op: Op[bytes]) -> None:
+        async def ours(engine: Engine) -> Any:
+            return bare(await engine.apply(op))
+
+        self.same(ours, lambda: self.etcd.apply(op))
+
+    @rule(op=SETS)
+    def put(self, op: PutOp[bytes]) -> None:
+        self.apply(op)
+
+    @rule(op=SETS, lease=IDS)
+    def put_with_a_lease_that_lives(self, op: PutOp[bytes], lease: int) -> None:
+        if lease in self.memory.keys.leases:
+            self.apply(replace(op, lease=lease))
+
+    @rule(op=DELETES)
+    def delete(self, op: DeleteOp[bytes]) -> None:
+        self.apply(op)
+
+    @rule(op=RANGES)
+    def read(self, op: RangeOp[bytes]) -> None:
+        self.apply(op)
+
+    @rule(op=RANGES, back=st.integers(0, 12))
+    def read_the_past(self, op: RangeOp[bytes], back: int) -> None:
+        self.apply(replace(op, revision=max(self.memory.revision - back, 1)))
+
+    @rule(op=TXNS)
+    def change(self, op: Op[bytes]) -> None:
+        self.apply(op)
+
+    @rule(op=NESTED)
+    def change_within(self, op: Op[bytes]) -> None:
+        self.apply(op)
+
+    @rule(ahead=st.integers(-1, 6))
+    def compact(self, ahead: int) -> None:
+        revision = self.memory.compacted + ahead
+        self.same(lambda engine: engine.compact(revision), lambda: self.etcd.compact(revision))
+
+    @rule(lease=IDS, ttl=st.sampled_from([60, 100, 9_000_000_001]))
+    def grant(self, lease: int, ttl: int) -> None:
+        async def ours(engine: Engine) -> float:
+            return (await engine.lease_grant(ttl, id=lease, minimum=2)).ttl
+
+        self.same(ours, lambda: self.etcd.lease_grant(ttl, lease))
+
+    @rule(lease=IDS)
+    def revoke(self, lease: int) -> None:
+        self.same(lambda engine: engine.lease_revoke(lease), lambda: self.etcd.lease_revoke(lease))
+
+    @rule()
+    def look_at_leases(self) -> None:
+        self.same(lambda engine: engine.leases(), self.etcd.leases)
+        for lease in range(1, 4):
+            self.same(partial(kept_alive, lease), partial(self.etcd.lease_keepalive, lease))
+            self.same(partial(held, lease), partial(self.etcd.lease_time_to_live, lease))
+
+    @rule()
+    def restart(self) -> None:
+        self.runner.run(self.disk.close())
+        self.disk = self.runner.run(self.on_disk())
+
+    @precondition(lambda self: self.watched < 3)
+    @rule(key=KEYS, end=ENDS, old=st.booleans(), nth=st.integers(-2, 9), skips=SKIPS)
+    def watch(self, key: bytes, end: bytes | None, old: bool, nth: int, skips: list[EventKind]) -> None:
+        """From around the compacted revision, or the present's, to changes of `key` that end it for everybody."""
+        if end is not None and end != b"\0" and end <= key:
+            return
+        self.watched += 1
+        first = self.memory.compacted + nth if old else self.memory.revision - nth
+        first = min(max(first, 2), self.memory.revision + 2)
+        # from the compacted revision itself etcd shows what is left of it, without its deletions; we refuse
+        first += first == self.memory.compacted
+
+        async def ours(engine: Engine) -> Any:
+            try:
+                return await watched(engine)
+            except Compacted as late:
+                for op in last:
+                    await engine.apply(op)
+                return late.revision
+
+        async def watched(engine: Engine) -> list[WatchBatch[bytes]]:
+            async with engine.watch(key, end=end, from_revision=first, skips=skips) as batches:
+                for op in last:
+                    await engine.apply(op)
+                ended, seen = engine.revision, list[WatchBatch[bytes]]()
+                async with asyncio.timeout(5):
+                    while not seen or seen[-1].revision < ended - (EventKind.PUT in skips):
+                        seen.append(await anext(batches))
+            return seen
+
+        def theirs() -> Any:
+            try:
+                return watched_there()
+            except Compacted as late:
+                return late.revision
+
+        def watched_there() -> list[WatchBatch[bytes]]:
+            with self.etcd.watch(key, end, first, skips) as batches:
+                for op in last:
+                    self.etcd.apply(op)
+                ended, seen = self.memory.revision, list[WatchBatch[bytes]]()
+                while not seen or seen[-1].revision < ended - (EventKind.PUT in skips):
+                    seen.append(next(batches))
+            return seen
+
+        last: list[Op[bytes]] = [PutOp(key, b"first"), DeleteOp(key), PutOp(key, b"last")]
+        self.same(ours, theirs)
+
+    def teardown(self) -> None:
+        for engine in self.engines:
+            self.runner.run(engine.close())
+        self.runner.close()
+        shutil.rmtree(self.directory)
+
+
+def history(count: int) -> list[Op[bytes]]:
+    """Random changes, always the same."""
+    chance, made = random.Random(5), list[Op[bytes]]()
+    for number in range(count):
+        put = PutOp(b"k%d" % chance.randrange(6), b"%d" % number * chance.randrange(9), chance.choice([0, 0, 1, 2, 3]))
+        delete = DeleteOp(b"k%d" % chance.randrange(6))
+        ops: list[Op[bytes]] = [put, put, delete, TxnOp(then=[PutOp(b"b", b""), delete, PutOp(b"a", b"")])]
+        made.append(chance.choice(ops))
+    return made
+
+
+async def test_a_history_has_the_hash_that_etcd_has(rundir: Path) -> None:
+    engines = (MemoryEngine(), await SqliteEngine.open(rundir, ring=4))
+    with running() as etcd:
+        for lease in range(1, 4):
+            etcd.lease_grant(60, lease)
+            for engine in engines:
+                await engine.lease_grant(60, id=lease)
+        for number, op in enumerate(history(150)):
+            etcd.apply(op)
+            for engine in engines:
+                await engine.apply(op)
+            revision = engines[0].revision - number % 10
+            if number in (60, 105, 149):
+                etcd.compact(revision)
+                for engine in engines:
+                    await engine.compact(revision)
+            if number % 7 == 0 and revision > engines[0].compacted:
+                want = etcd.hash(revision)
+                assert [await engine.hash(revision) for engine in engines] == [want, want]
+        etcd.lease_revoke(2)
+        for engine in engines:
+            await engine.lease_revoke(2)
+            assert await engine.hash() == etcd.hash(0)
+            await engine.close()
+
+
+def test_every_answer_and_event_is_etcds(etcd: RealEtcd) -> None:
+    AgainstEtcd.etcd = etcd
+    run_state_machine_as_test(
+        AgainstEtcd,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=30,
+            deadline=None,
+            derandomize=True,
+            phases=[Phase.generate],  # each watch of the past takes etcd 0.1 s: no time to make a failure small
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
