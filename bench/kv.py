@@ -14,6 +14,9 @@ from pathlib import Path
 from .row import Row
 
 CLIENTS, SECONDS, ROUNDS = 64, 3.0, 3
+PUTS = 300
+# how many, and the milliseconds that a hundredth of their events may take longer than
+WATCHERS = {1: 10.0, 1000: 50.0}
 
 
 def rows() -> list[Row]:
@@ -30,7 +33,12 @@ def rows() -> list[Row]:
         taken: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
         for _ in range(ROUNDS):
             for name, port in servers.items():
-                taken[name].append(measure(port))
+                taken[name].append(measure("put", port, CLIENTS, SECONDS))
+        told = {
+            (name, count): measure("watch", servers[name], count, PUTS)
+            for count in WATCHERS
+            for name in ("hawser", "etcd")
+        }
     ours, theirs, floor = (median(taken[name]) for name in servers)
     note = f"p50 {ours['p50']:.1f} ms, p99 {ours['p99']:.1f} ms; etcd p99 {theirs['p99']:.1f} ms"
     what = f"put through gRPC, {CLIENTS} clients"
@@ -38,7 +46,21 @@ def rows() -> list[Row]:
         _rate(what, ours, theirs, "etcd", 0.3, note),
         _rate(what, ours, floor, "empty grpc.aio server on uvloop", 0.9, ""),
         Row(what=f"{what}: p99", ours=ours["p99"], unit="ms", need="< 30 ms", ok=ours["p99"] < 30),
+        *(_told(count, told["hawser", count], told["etcd", count], most) for count, most in WATCHERS.items()),
     ]
+
+
+def _told(watchers: int, ours: dict[str, float], theirs: dict[str, float], most: float) -> Row:
+    return Row(
+        what=f"put to watch event, through gRPC, {watchers:,} watchers on a stream: p99",
+        ours=ours["p99"],
+        unit="ms",
+        need=f"< {most:g} ms",
+        ok=ours["p99"] < most,
+        peer=theirs["p99"],
+        peer_name="etcd",
+        note=f"p50 {ours['p50']:.2f} ms; every watcher is told every event",
+    )
 
 
 def _rate(what: str, ours: dict[str, float], peer: dict[str, float], name: str, least: float, note: str) -> Row:
@@ -47,9 +69,9 @@ def _rate(what: str, ours: dict[str, float], peer: dict[str, float], name: str, 
     return Row(what=what, ours=ours["rate"], unit="/s", need=need, ok=ok, peer=peer["rate"], peer_name=name, note=note)
 
 
-def measure(port: int) -> dict[str, float]:
+def measure(what: str, port: int, count: int, extent: float) -> dict[str, float]:
     """One turn of the client program."""
-    command = [sys.executable, "-m", "bench.load", f"127.0.0.1:{port}", str(CLIENTS), str(SECONDS)]
+    command = [sys.executable, "-m", "bench.load", what, f"127.0.0.1:{port}", str(count), str(extent)]
     return dict(json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60).stdout))
 
 
