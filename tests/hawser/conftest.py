@@ -1,5 +1,6 @@
 """A real node process for the tests that need one: private directories, the tests' own network namespace."""
 
+import base64
 import io
 import os
 import signal
@@ -9,6 +10,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,6 +88,22 @@ class NodeProcess:
             [HAWSER, *arguments], env=environment, input=stdin, capture_output=True, timeout=60, check=False
         )
         return Outcome(answer.returncode, answer.stdout.decode(), answer.stderr.decode())
+
+    def put_key(self, key: str) -> int:
+        """Set a key of the node's store, as any client of etcd does; the revision."""
+        return int(self._kv("put", key=key)["header"]["revision"])
+
+    def keys(self, prefix: str) -> set[str]:
+        found = self._kv("range", key=prefix, range_end=f"{prefix}\U0010ffff").get("kvs", ())
+        return {base64.b64decode(entry["key"]).decode() for entry in found}
+
+    def delete_keys(self, prefix: str) -> None:
+        self._kv("deleterange", key=prefix, range_end=f"{prefix}\U0010ffff")
+
+    def _kv(self, call: str, **fields: str) -> dict[str, Any]:
+        body = {name: base64.b64encode(text.encode()).decode() for name, text in fields.items()}
+        answer: dict[str, Any] = Client(str(self.directory / "run" / "kv.sock")).post(f"/v3/kv/{call}", body)
+        return answer
 
     def state(self, unit: str) -> str:
         return str(self.client.get(f"/v1/units/{unit}")["active"])

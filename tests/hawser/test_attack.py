@@ -57,9 +57,6 @@ def sleeper(clean: NodeProcess) -> NodeProcess:
         ("POST", "/v1/containers", b'{"image": "busybox", "argv": "/bin/true"}', "argv"),
         ("POST", "/v1/networks", b'{"a":' * 100_000, "nested"),
         ("POST", "/v1/services", b"[" * 100_000, "array"),
-        ("PUT", "/v1/kv", b'{"key": "a", "value": "no base64!"}', "base64"),
-        ("PUT", "/v1/kv", b'{"key": "", "value": ""}', "empty"),
-        ("POST", "/v1/kv/leases", b'{"ttl": 1e400}', "ttl"),
         ("PATCH", "/v1/status", b"", "PATCH"),
         ("GET", "/v1/containers/x/logs?tail=x", b"", "tail"),
     ],
@@ -73,7 +70,7 @@ def test_a_body_that_makes_no_sense_is_refused(
 
 
 def test_a_body_that_is_not_what_its_head_says_is_refused(node: NodeProcess) -> None:
-    status, message = answer(node, "PUT", "/v1/kv", b"abc", "Content-Encoding: gzip\r\n")
+    status, message = answer(node, "POST", "/v1/networks", b"abc", "Content-Encoding: gzip\r\n")
     assert status == 400
     assert "read" in message
 
@@ -111,7 +108,6 @@ def test_what_cannot_be_run_is_refused_and_leaves_nothing(wanted: dict[str, obje
     ("method", "path", "body"),
     [
         ("GET", "/v1/containers/c/logs?follow=1", b""),
-        ("GET", "/v1/kv/watch?key=/&prefix=1", b""),
         ("GET", "/v1/services/watch", b""),
         ("POST", "/v1/containers/c/wait", b""),
         ("POST", "/v1/containers/c/exec", json.dumps({"argv": ["/bin/sleep", "7777777"]}).encode()),
@@ -184,7 +180,7 @@ def command(node: NodeProcess, line: str) -> tuple[int, str]:
 def test_output_that_cannot_be_written_is_one_line_and_a_reader_that_went_is_none(
     line: str, sleeper: NodeProcess
 ) -> None:
-    sleeper.client.put("/v1/kv", {"key": "/x", "value": ""})
+    sleeper.put_key("/x")
     code, errors = command(sleeper, f"{line} > /dev/full")
     assert (code, len(errors.splitlines())) == (1, 1), errors
     assert "No space left" in errors
@@ -220,10 +216,8 @@ def test_a_listing_that_follows_says_when_the_node_went_away(rundir: Path) -> No
     node = NodeProcess(rundir)
     node.start()
     environment = os.environ | {"HAWSER_SOCKET": str(node.socket)}
-    watch = subprocess.Popen(
-        [HAWSER, "kv", "watch", "--prefix", "--rev", "2", "/"], env=environment, stdout=-1, stderr=-1, text=True
-    )
-    node.client.put("/v1/kv", {"key": "/x", "value": ""})
+    watch = subprocess.Popen([HAWSER, "svc", "watch"], env=environment, stdout=-1, stderr=-1, text=True)
+    node.hawser("svc", "announce", "--address", "127.0.0.1", "web", "80")
     assert watch.stdout is not None
     assert watch.stdout.readline()
     node.kill()

@@ -87,7 +87,7 @@ def test_every_acknowledged_write_survives(own: NodeProcess) -> None:
         number = 0
         while not stop.is_set():
             try:
-                own.client.put("/v1/kv", {"key": f"/k/{number}", "value": ""})
+                own.put_key(f"/k/{number}")
             except (Fault, OSError):
                 return
             acknowledged.append(number)
@@ -100,8 +100,7 @@ def test_every_acknowledged_write_survives(own: NodeProcess) -> None:
     stop.set()
     thread.join()
     own.start()
-    kept = {entry["key"] for entry in own.client.get("/v1/kv", key="/k/", prefix=1)["kvs"]}
-    assert {f"/k/{number}" for number in acknowledged} <= kept
+    assert {f"/k/{number}" for number in acknowledged} <= own.keys("/k/")
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -322,7 +322,7 @@ def test_the_store_by_hand(node: NodeProcess) -> None:
 
 def test_a_watch_prints_changes_as_they_happen(node: NodeProcess) -> None:
     environment = os.environ | {"HAWSER_SOCKET": str(node.socket)}
-    before = node.client.put("/v1/kv", {"key": "/w/0", "value": ""})["revision"]
+    before = node.put_key("/w/0")
     command = [HAWSER, "kv", "watch", "--prefix", "--rev", str(before), "/w/"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as watch:
         assert watch.stdout is not None

@@ -109,7 +109,7 @@ class Worker:
 
     def write(self) -> None:
         key = f"/k{self.number}/{self.random.randrange(5)}"
-        self.change(f"kv{key}", True, lambda: self.node.client.put("/v1/kv", {"key": key, "value": ""}))
+        self.change(f"kv{key}", True, lambda: self.node.put_key(key))
 
 
 TARBALL = busybox()
@@ -131,7 +131,7 @@ def present(node: NodeProcess) -> set[str]:
     found |= {f"networks/{n['name']}" for n in client.get("/v1/networks")}
     found |= {f"images/{i['name']}" for i in client.get("/v1/images")}
     found |= {f"units/{u['name']}" for u in client.get("/v1/units")}
-    return found | {f"kv{entry['key']}" for entry in client.get("/v1/kv", key="/k", prefix=1)["kvs"]}
+    return found | {f"kv{key}" for key in node.keys("/k")}
 
 
 def links() -> set[str]:
@@ -210,7 +210,7 @@ def empty(node: NodeProcess) -> None:
     for image in client.get("/v1/images"):
         if image["name"] != "busybox":
             client.delete(f"/v1/images/{image['name']}")
-    client.delete("/v1/kv", key="/k", prefix=1)
+    node.delete_keys("/k")
 
 
 def test_killed_at_any_moment_it_keeps_its_word_and_leaks_nothing(own: NodeProcess) -> None:

@@ -15,7 +15,7 @@ VERBS = {
     "del": ("keys:delete", "Delete KEY, or a range of keys, and print how many went."),
     "txn": ("txn:txn", "Run a transaction read from standard input."),
     "watch": ("watch:watch", "Print changes as they happen, or run COMMAND for each."),
-    "lease": ("lease:lease", "Leases: keys that die with their owner."),
+    "lease": ("lease:lease", "Keys that die with their owner: grant, keep-alive, revoke, show, ls."),
     "lock": ("lock:lock", "Hold the lock NAME, or hold it while COMMAND runs."),
     "elect": ("lock:elect", "Be elected NAME's leader with VALUE, or listen to who is."),
     "compact": ("upkeep:compact", "Forget what is older than the keys at revision REV."),

@@ -1,4 +1,4 @@
-"""What the shell offers for a key: keys of the store that begin so, up to the next slash; nothing without a store."""
+"""What the shell offers for a key: keys of the store that begin so; nothing without a store."""
 
 import os
 
@@ -12,7 +12,8 @@ PATIENCE = 1.0
 def complete_key(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Keys that begin with what is there."""
     try:
-        return [CompletionItem(os.fsdecode(key)) for key in sorted(_offered(os.fsencode(incomplete)))]
+        with context.scope(cleanup=False):
+            return [CompletionItem(os.fsdecode(key)) for key in sorted(_offered(os.fsencode(incomplete)))]
     except Exception:  # whatever it is, a prompt is no place for it
         return []
 

@@ -1,9 +1,15 @@
 """migrate: both directions between a directory and etcd, with leases; what is in the way is said."""
 
 import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from .servers import Server, kv
+import pytest
+
+from .servers import HAWSER, Server, kv, popen
 
 
 def test_there_and_back_with_leases(server: Server, store: Server, tmp_path: Path) -> None:
@@ -48,3 +54,48 @@ def test_what_cannot_be_moved(store: Server, embedded: Server, tmp_path: Path) -
         outcome = kv("migrate", "--from", source, "--to", target, "--timeout", "1")
         assert (outcome.code, outcome.out) == (code, b""), outcome
         assert len(outcome.err.splitlines()) == 1
+
+
+@contextmanager
+def node(path: Path, said: list[object]) -> Iterator[list[bytes]]:
+    """A node that answers one request with these lines; what it was asked."""
+    asked = list[bytes]()
+    with socket.create_server(str(path), family=socket.AF_UNIX) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                while not asked or not asked[-1].endswith(b"}"):
+                    asked.append(connection.recv(65536))
+                lines = "".join(f"{json.dumps(each)}\n" for each in said)
+                connection.sendall(f"HTTP/1.0 200 OK\r\n\r\n{lines}".encode())
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield asked
+        thread.join()
+
+
+MOVED = [{"phase": "copy", "done": 1, "total": 2}, {"phase": "copy", "done": 2, "total": 2}]
+
+
+@pytest.mark.parametrize(("target", "endpoints"), [("etcd://a:1,b:2", ["http://a:1", "http://b:2"]), ("sqlite", [])])
+def test_a_nodes_own_store_is_moved_by_the_node(target: str, endpoints: list[str], rundir: Path) -> None:
+    command = [HAWSER, "--socket", f"{rundir}/s", "kv", "migrate", "--to", target]
+    moved = [*MOVED, {"moved": 2, "sha256": "ab"}, {"end": True}]
+    with node(rundir / "s", moved) as asked, popen(command) as process:
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, f"moved 2 keys to {target}, verified: sha256 ab\n")
+    assert err.splitlines() == ["copy 1/2", "copy 2/2"]
+    head, _, body = b"".join(asked).partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /v1/store/migrate ")
+    assert json.loads(body)["endpoints"] == endpoints
+
+
+def test_what_the_node_says_against_it_is_one_line(rundir: Path) -> None:
+    error = {"error": {"kind": "conflict", "message": "the stores differ"}}
+    command = [HAWSER, "--socket", f"{rundir}/s", "kv", "migrate", "--to", "etcd://a:1"]
+    with node(rundir / "s", [MOVED[1], error]), popen(command) as process:
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (4, "")
+    assert err.splitlines() == ["copy 2/2", "hawser: the stores differ"]

@@ -33,11 +33,11 @@ def secured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     authority = Authority(directory)
     certificate, key = (str(path) for path in authority.issue("server"))
     if request.param == "hawser":
-        extra = ("--cert", certificate, "--key", key, "--client-ca", str(authority.ca))
+        extra = ["--cert", certificate, "--key", key, "--client-ca", str(authority.ca)]
     else:
-        extra = ("--cert-file", certificate, "--key-file", key, "--trusted-ca-file", str(authority.ca))
-        extra = (*extra, "--client-cert-auth")
-    server = Server(request.param, directory, extra, scheme="https")
+        extra = ["--cert-file", certificate, "--key-file", key, "--trusted-ca-file", str(authority.ca)]
+        extra.append("--client-cert-auth")
+    server = Server(request.param, directory, tuple(extra), scheme="https")
     with server.started():
         yield Secured(server, authority)
 
