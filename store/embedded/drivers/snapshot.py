@@ -22,6 +22,7 @@ from . import reading
 from .schema import NAME, check_format
 
 CHUNK = 1 << 16
+PREFIX = "snapshot-"
 HASH = hashlib.sha256().digest_size
 
 
@@ -67,6 +68,12 @@ def _copy(file: Path) -> tuple[BufferedRandom, int]:
         return name.open("r+b"), revision
 
 
+def sweep(directory: Path) -> None:
+    """Remove what was left when a process was killed that made a copy; only who holds the directory may."""
+    for left in directory.glob(f"{PREFIX}*"):
+        left.unlink()
+
+
 async def _chunks(copy: BufferedRandom) -> AsyncIterator[bytes]:
     digest = hashlib.sha256()
     while chunk := await asyncio.to_thread(copy.read, CHUNK):
@@ -104,7 +111,7 @@ def _revision(file: Path) -> int:
 @contextlib.contextmanager
 def _new(directory: Path) -> Iterator[Path]:
     """A file of any name that is gone afterwards."""
-    descriptor, name = tempfile.mkstemp(prefix="snapshot-", dir=directory)
+    descriptor, name = tempfile.mkstemp(prefix=PREFIX, dir=directory)
     os.close(descriptor)
     try:
         yield Path(name)

@@ -31,7 +31,7 @@ from ..past import Entries, Wanted
 from ..upkeep import Size, Snapshot
 from . import log, reading
 from .schema import DAMAGED, NAME, Connect, connect, damaged
-from .snapshot import taken
+from .snapshot import sweep, taken
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -200,6 +200,7 @@ def _load(directory: Path, keep: int | None, connect: Connect) -> tuple[FileIO, 
         with contextlib.ExitStack() as undo:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = undo.enter_context(_lock(directory))
+            sweep(directory)
             rows = undo.enter_context(contextlib.closing(log.Log(file, keep, connect)))
             keys, ttls = rows.read()
             _sync(directory)

@@ -15,6 +15,7 @@ import pytest
 from hawser.store import Compacted, NotFound, PutOp, SqliteStore, StoreError
 from hawser.store.embedded.draft import Draft
 from hawser.store.embedded.drivers import log, schema
+from hawser.store.embedded.drivers.sqlite import SqliteEngine
 from tests.wait import auntil
 
 from ..watching import take, told
@@ -43,9 +44,9 @@ def killed_after(directory: Path, lines: int) -> set[int]:
     return numbers(said)
 
 
-def killed_before(directory: Path, statement: str, count: int) -> set[int]:
+def killed_before(directory: Path, statement: str, count: int, writers: int = 16) -> set[int]:
     """Run a writing victim that kills itself at a point of a commit; every number it acknowledged."""
-    with victim(directory, 16, statement, count) as process:
+    with victim(directory, writers, statement, count) as process:
         assert process.stdout
         assert process.stdout.readline() == "open\n"
         said = process.stdout.readlines()
@@ -80,6 +81,80 @@ async def test_sigkill_at_each_point_of_a_commit_loses_nothing_acknowledged(rund
     await check_survivors(rundir, acknowledged)
     acknowledged |= killed_before(rundir, statement, random.Random().randint(2, 10))
     await check_survivors(rundir, acknowledged)
+
+
+POINTS = ["BEGIN", "INSERT INTO leases", "DELETE FROM leases", "REPLACE INTO meta", "DELETE FROM changes"]
+POINTS += ["UPDATE compacted", "COMMIT"]
+
+
+@pytest.mark.parametrize("statement", POINTS)
+async def test_sigkill_among_leases_values_compaction_and_snapshots(rundir: Path, statement: str) -> None:
+    last = max(killed_before(rundir, statement, random.Random().randint(2, 12), writers=-1), default=0)
+    engine = await SqliteEngine.open(rundir)
+    found = await engine.range(b"", prefix=True, revision=engine.compacted)
+    assert found.revision == engine.revision
+    living, held = set(await engine.leases()), (await engine.range(b"held/", prefix=True)).kvs
+    # of the round under way any part may be there: it begins a lease, and ends the one before the last five
+    assert int(engine.meta.get("last", b"0")) in (last, last + 1)
+    assert set(range(max(last - 3, 1), last + 1)) <= living <= set(range(last - 4, last + 2))
+    assert living - {last + 1} <= {entry.lease for entry in held} <= living
+    await engine.close()
+
+
+async def test_what_a_killed_snapshot_left_is_removed(rundir: Path) -> None:
+    left = rundir / "snapshot-left"
+    left.write_bytes(b"half of it")
+    engine = await SqliteEngine.open(rundir)
+    assert not left.exists()
+    await engine.close()
+
+
+State = tuple[object, ...]
+
+
+async def state(engine: SqliteEngine) -> State:
+    found = await engine.range(b"", prefix=True)
+    return found, await engine.leases(), dict(engine.meta), engine.compacted
+
+
+async def test_a_log_cut_anywhere_leaves_a_prefix_of_what_was_acknowledged(rundir: Path) -> None:
+    engine = await SqliteEngine.open(rundir / "whole")
+    await engine.put(b"checkpointed", b"")
+    await engine.close()
+    engine = await SqliteEngine.open(rundir / "whole")
+    acknowledged = [(0, await state(engine))]
+    wal = rundir / "whole" / "store.db-wal"
+    for number in range(1, 7):
+        for change in (
+            engine.lease_grant(60, id=number),
+            engine.put(b"held%d" % number, bytes(3000), lease=number),
+            engine.set_meta("last", b"%d" % number),
+            engine.txn([], [PutOp(b"a", b"%d" % number), PutOp(b"b", b"%d" % number)]),
+            engine.lease_revoke(number) if number % 2 else engine.compact(engine.revision),
+        ):
+            await change
+            acknowledged.append((wal.stat().st_size, await state(engine)))
+    content, database = wal.read_bytes(), (rundir / "whole" / "store.db").read_bytes()
+    await engine.close()
+    for cut in cuts(len(content), random.Random()):
+        copy = rundir / f"cut{cut}"
+        copy.mkdir()
+        (copy / "store.db").write_bytes(database)
+        (copy / "store.db-wal").write_bytes(content[:cut])
+        engine = await SqliteEngine.open(copy)
+        have = await state(engine)
+        await engine.close()
+        kept = [nth for nth, (_, then) in enumerate(acknowledged) if then == have]
+        assert kept, "a state that there was"
+        assert kept[-1] >= sum(size <= cut for size, _ in acknowledged) - 1
+        shutil.rmtree(copy)
+
+
+def cuts(size: int, chance: random.Random) -> list[int]:
+    """Every boundary of a frame, a place in every frame, and in the header (sqlite.org/fileformat2.html, section 4)."""
+    frame, header = 24 + 4096, 32
+    boundaries = range(header, size + 1, frame)
+    return [0, chance.randrange(1, header), *boundaries, *(at + chance.randrange(1, frame) for at in boundaries[:-1])]
 
 
 async def test_a_truncated_log_keeps_what_was_acknowledged_before_the_cut(rundir: Path) -> None:

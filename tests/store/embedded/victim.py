@@ -2,7 +2,8 @@
 
 `python -m tests.store.embedded.victim DIRECTORY [WRITERS [STATEMENT COUNT]]` says `open`, or why not; with WRITERS it
 then writes pairs of keys for ever and says the number of each when, and only when, it was acknowledged. With STATEMENT
-it kills itself before the COUNTth statement that begins so, after a moment to say what it acknowledged too early.
+it kills itself before the COUNTth statement that begins so, after a moment to say what it acknowledged too early. With
+-1 WRITERS one does everything else: leases, values outside the keys, compaction, snapshots.
 """
 
 import asyncio
@@ -26,6 +27,23 @@ async def write(store: SqliteStore, numbers: "itertools.count[int]") -> None:
     for number in numbers:
         value = os.urandom(8) * (number % 64)
         await store.txn([], [PutOp(f"left/{number:09}", value), PutOp(f"right/{number:09}", value)])
+        say(str(number))
+
+
+async def do_everything(store: SqliteStore, numbers: "itertools.count[int]") -> None:
+    """Lease n holds a key; it ends five rounds later."""
+    engine = store.raw
+    for number in numbers:
+        await engine.lease_grant(600, id=number)
+        await store.put(f"held/{number:09}", b"", lease=number)
+        await engine.set_meta("last", b"%d" % number)
+        if number > 5:
+            await store.lease_revoke(number - 5)
+        if number % 4 == 0:
+            await store.compact(engine.revision - 1)
+        if number % 9 == 0:
+            async with engine.snapshot() as snapshot:
+                await anext(snapshot.chunks)
         say(str(number))
 
 
@@ -55,6 +73,8 @@ async def main(directory: Path, writers: int, statement: str, count: int) -> Non
     say("open")
     if statement:
         die_at(opened[-1], statement, count)
+    if writers < 0:
+        await do_everything(store, itertools.count(int(store.raw.meta.get("last", b"0")) + 1))
     last = (await store.range("", prefix=True)).revision
     numbers = itertools.count(last)
     async with asyncio.TaskGroup() as tasks:
