@@ -7,12 +7,12 @@ here; changes come from a `Draft` (draft.py) that has become durable. Pure: no c
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ..errors import EmptyKey, Invalid
+from ..errors import EmptyKey, Invalid, TooLarge
 from ..kv import KeyValue
 from .changes import Changes
 from .keys import SortedKeys
 
-MAX_KEY = 4096
+MAX_KEY = 3 * 512 * 1024  # etcd limits requests only (--max-request-bytes)
 FIRST_REVISION = 1
 NO_END = b"\0"
 
@@ -24,7 +24,7 @@ def upper_bound(prefix: bytes) -> bytes | None:
 
 
 def check_key(key: bytes) -> None:
-    """Invalid unless `key` is 1 to MAX_KEY bytes."""
+    """EmptyKey, TooLarge unless `key` is 1 to MAX_KEY bytes."""
     if not key:
         raise EmptyKey("an empty key names nothing; give a key")
     _check_length(key)
@@ -52,7 +52,7 @@ def shown(key: bytes) -> str:
 
 def _check_length(key: bytes) -> None:
     if len(key) > MAX_KEY:
-        raise Invalid(f"a key of {len(key)} bytes is longer than {MAX_KEY}; shorten it")
+        raise TooLarge(f"a key of {len(key)} bytes is longer than {MAX_KEY}; shorten it")
 
 
 @dataclass(slots=True)

@@ -40,14 +40,16 @@ CLEAN = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CONSTRAINT", "SQ
 
 
 class Log:
-    """The write side; owned by one thread at a time. `sound` until a failure after which it must be reopened."""
+    """The write side; owned by one thread at a time. `sound` until a failure after which it must be reopened;
+    `allocated` is the database's size in bytes."""
 
     def __init__(self, file: Path, keep: int | None, connect: Connect = connect) -> None:
         self.file = file
         self.sound = True
         self._keep, self._connect = keep, connect
         self._database, self.compacted = self._open("rwc")
-        (self._page,) = self._database.execute("PRAGMA page_size").fetchone()
+        self.allocated = 0
+        self._measure()
 
     def reopen(self) -> None:
         """Open the file anew after a failure; what `read` gives then is durable. sqlite3.Error, StoreError."""
@@ -106,11 +108,13 @@ class Log:
         self.compacted = compacted
         if draft.defragments:
             draft.failure = self._defragment()
+        self._measure()
 
-    def allocated(self) -> int:
-        """Bytes of the database, as `Size`."""
-        (count,) = self._database.execute("PRAGMA page_count").fetchone()
-        return int(self._page * count)
+    def _measure(self) -> None:
+        with contextlib.suppress(sqlite3.Error):  # what is durable is so, whatever its size
+            (pages,) = self._database.execute("PRAGMA page_count").fetchone()
+            (size,) = self._database.execute("PRAGMA page_size").fetchone()
+            self.allocated = pages * size
 
     def close(self) -> None:
         self._database.close()

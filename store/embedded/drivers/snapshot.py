@@ -19,6 +19,7 @@ from ...errors import Conflict, Corrupt, Unavailable
 from ..keyspace import FIRST_REVISION
 from ..upkeep import Snapshot
 from . import reading
+from .directory import sync
 from .schema import NAME, check_format
 
 CHUNK = 1 << 16
@@ -50,7 +51,7 @@ def restore(file: Path, directory: Path) -> int:
             _copy_checked(file, copy)
             revision = _revision(copy)
             os.link(copy, target)
-        _sync(directory)
+        sync(directory)
     except FileExistsError:
         raise Conflict(f"{directory} has a store already; restore into another directory, or move it away") from None
     except sqlite3.Error as error:
@@ -117,11 +118,3 @@ def _new(directory: Path) -> Iterator[Path]:
         yield Path(name)
     finally:
         os.unlink(name)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,9 +8,7 @@ the process ends, however it ends.
 
 import asyncio
 import contextlib
-import fcntl
 import itertools
-import os
 import queue
 import sqlite3
 import threading
@@ -20,7 +18,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from ...errors import Conflict, Corrupt, StoreError, Unavailable
+from ...errors import Corrupt, StoreError, Unavailable
 from ...kv import WatchBatch
 from ..base import RING, compacted
 from ..draft import Draft
@@ -30,6 +28,7 @@ from ..keyspace import Keyspace
 from ..past import Entries, Wanted
 from ..upkeep import Size, Snapshot
 from . import log, reading
+from .directory import lock, sync
 from .schema import DAMAGED, NAME, Connect, connect, damaged
 from .snapshot import sweep, taken
 
@@ -52,7 +51,7 @@ class SqliteEngine(Engine):
         age: float | None,
         quota: int | None,
     ) -> None:
-        self.quota, self._allocated = quota, rows.allocated()
+        self.quota, self._allocated = quota, rows.allocated
         super().__init__(keys, ttls, ring=ring, age=age)
         self._loop = asyncio.get_running_loop()
         self._lock, self._log = lock, rows
@@ -139,7 +138,7 @@ class SqliteEngine(Engine):
             except StoreError as error:
                 failure = error
             if failure is None or self._log.sound:
-                self._tell(self._written, draft, requests, failure, self._log.compacted, self._log.allocated())
+                self._tell(self._written, draft, requests, failure, self._log.compacted, self._log.allocated)
                 continue
             self._tell(self.groups.lose, requests, failure, _down(self._log.file, failure.__cause__ or failure))
             if not self._recover(draft):
@@ -199,11 +198,11 @@ def _load(directory: Path, keep: int | None, connect: Connect) -> tuple[FileIO, 
     try:
         with contextlib.ExitStack() as undo:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = undo.enter_context(_lock(directory))
+            held = undo.enter_context(lock(directory))
             sweep(directory)
             rows = undo.enter_context(contextlib.closing(log.Log(file, keep, connect)))
             keys, ttls = rows.read()
-            _sync(directory)
+            sync(directory)
             undo.pop_all()
     except sqlite3.Error as error:
         # no name: Python could not make sense of what it read
@@ -212,34 +211,8 @@ def _load(directory: Path, keep: int | None, connect: Connect) -> tuple[FileIO, 
         raise _unusable(directory, error) from error
     except OSError as error:
         raise _unusable(directory, error.strerror) from error
-    return lock, rows, keys, ttls
+    return held, rows, keys, ttls
 
 
 def _unusable(directory: Path, reason: object) -> Unavailable:
     return Unavailable(f"store in {directory}: {reason}; check the directory's rights and the disk's space")
-
-
-def _lock(directory: Path) -> FileIO:
-    lock = FileIO(os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # same length always: on a full disk the pid is written over the last one
-        os.pwrite(lock.fileno(), f"{os.getpid():<10}\n".encode(), 0)
-    except BlockingIOError:
-        holder = os.pread(lock.fileno(), 32, 0).decode(errors="replace").strip() or "unknown"
-        lock.close()
-        raise Conflict(f"{directory} is in use by process {holder}; stop it or choose another directory") from None
-    except OSError:
-        lock.close()
-        raise
-    return lock
-
-
-def _sync(directory: Path) -> None:
-    """The files' names, and the directory's own, survive a power cut too."""
-    for path in (directory, directory.parent):
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

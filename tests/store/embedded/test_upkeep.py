@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hawser.store import Compacted, DeleteOp, Future, LeaseNotFound, NoSpace, PutOp, RangeOp, TxnOp
+from hawser.store import Compacted, DeleteOp, Future, LeaseNotFound, NoSpace, PutOp, RangeOp, TooLarge, TxnOp
 from hawser.store.embedded.drivers.sqlite import SqliteEngine
 from hawser.store.embedded.engine import Engine
 from hawser.store.embedded.hashing import crc32c
@@ -176,3 +176,12 @@ def test_the_checksum_is_castagnolis() -> None:
     assert crc32c(b"123456789") == 0xE3069283, "the check value of CRC-32/ISCSI"
     assert crc32c(b"56789", crc32c(b"1234")) == 0xE3069283
     assert crc32c(b"") == 0
+
+
+async def test_a_key_is_as_long_as_a_request_may_be(engine: Engine) -> None:
+    key = b"\xff" * 100_000
+    await engine.put(key, b"1")
+    assert await engine.get(key) is not None
+    assert (await engine.range(key, end=b"\0")).count == 1
+    with pytest.raises(TooLarge):
+        await engine.put(bytes(2_000_000), b"")
