@@ -81,7 +81,7 @@ async def read_past(op: RangeOp[bytes], keys: Keyspace, feed: Feed, lookup: Look
     view = PastView(keys, op.revision, *bounds(op.key, op.end, op.prefix))
     while missing := resolve(view, view.shown(op), feed):
         found = await lookup(missing)
-        if len(found) < len(missing):
+        if len(found) < len(missing) or op.revision < keys.compacted:
             raise Compacted(f"revision {op.revision} was compacted meanwhile; range again", keys.compacted)
         view.entries |= found
         view.catch_up()

@@ -1,9 +1,14 @@
 """Reads of the past from the log, while it is written."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
-from hawser.store import Compacted, SqliteStore
+import pytest
+
+from hawser.store import Compacted, RangeOp, SqliteStore
+from hawser.store.embedded.drivers.sqlite import SqliteEngine
+from hawser.store.embedded.past import Entries, Wanted, read_past
 from tests.wait import auntil
 
 
@@ -37,3 +42,21 @@ async def test_the_past_is_read_while_it_is_written_and_compacted(rundir: Path) 
     await auntil(lambda: done)
     assert answers
     await store.close()
+
+
+async def test_a_read_that_compaction_overtakes_is_refused_and_not_wrong(rundir: Path) -> None:
+    engine = await SqliteEngine.open(rundir, keep=None, ring=3)
+    for number in range(20):
+        await engine.put(b"k%d" % (number % 5), b"%d" % number)
+    reached = engine.lookup
+
+    async def overtaken(wanted: Sequence[Wanted]) -> Entries:
+        found = await reached(wanted)
+        await engine.put(b"k0", b"later")
+        await engine.delete(b"k1")
+        await engine.compact(engine.revision)
+        return found
+
+    with pytest.raises(Compacted):
+        await read_past(RangeOp(b"k", prefix=True, revision=8), engine.keys, engine.feed, overtaken)
+    await engine.close()
