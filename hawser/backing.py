@@ -43,10 +43,11 @@ async def _nothing() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backing:
-    """An open store, and how others reach it; `hush` ends serving it to them."""
+    """An open store, of which cluster it is, and how others reach it; `hush` ends serving it to them."""
 
     store: TextStore
     where: Etcd
+    cluster: str | None = None
     hush: Callable[[], Awaitable[None]] = _nothing
 
     @property

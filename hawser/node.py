@@ -37,13 +37,14 @@ from hawser.store.scoped import ScopedStore
 from hawser.store.session import Election
 
 from . import __version__, processes
-from .backing import Backing, Etcd, etcd_store, own_store
-from .clustering.clustered import Clustered, open_clustered
-from .clustering.enter import found, join
+from .backing import Backing, Etcd
+from .clustering.clustered import Clustered
+from .clustering.enter import Wanted
 from .clustering.place import Ports
-from .clustering.settle import LOCAL, check_bare, keep_to
+from .clustering.settle import LOCAL
+from .clustering.which import open_store
 from .faults import Fault, kind_of
-from .identity import hold, machine_id, own_addresses
+from .identity import hold, machine_id
 from .machine import describe
 from .moving import Move, check
 from .names import Names
@@ -61,15 +62,15 @@ NETWORKS = "/hawser/netd/"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Where a node lives: `data` durable, `run` until reboot, `socket` its API, `dns_port` where containers ask; the
-    etcd whose store it uses, or None for its own; a cluster to `found`, of so many members, or a `token` to join one;
-    what it tells others of itself."""
+    etcd whose store it uses, or None for its own; a cluster to `found`, or a `token` to join one; what it tells others
+    of itself."""
 
     data: Path
     run: Path
     socket: Path
     dns_port: int = 53
     etcd: Etcd | None = None
-    found: int = 0
+    found: Wanted | None = None
     token: str = ""
     ports: Ports = field(default_factory=Ports)
     addresses: tuple[str, ...] = ()
@@ -114,6 +115,7 @@ class Node:
         self._manager = manager
         self._ended: asyncio.Queue[str] = asyncio.Queue()
         self._end = asyncio.Event()
+        self._registered: asyncio.Task[None] | None = None
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Everything that goes on by itself, until `stop` or `leave`."""
@@ -124,8 +126,9 @@ class Node:
             )
             tasks = [group.create_task(part.run(), name=type(part).__name__) for part in parts]
             if self.clustered is not None:
-                more = self.clustered.parts(self.config.data, self.machines, self.registration)
+                more = self.clustered.parts(self.machines, self.registration)
                 tasks += [group.create_task(part) for part in more]
+            self._registered = tasks[parts.index(self.registration)]
             tasks += [group.create_task(self._tend(), name="tend"), group.create_task(self._sweep(), name="sweep")]
             ready()
             await self._end.wait()
@@ -144,8 +147,8 @@ class Node:
             "version": __version__,
             "pid": os.getpid(),
             "socket": str(self.config.socket),
-            "store": ", ".join(self.backing.where.endpoints),
-            "cluster": self.clustered.membership.cluster if self.clustered else None,
+            "store": ", ".join(self.where().where.endpoints),
+            "cluster": self.backing.cluster,
             "leads": self.registration.held is not None,
             "data": str(self.config.data),
             "containers": sum(info.state is State.RUNNING for info in infos),
@@ -173,6 +176,10 @@ class Node:
         self.engine.wake()
         if self.clustered is not None:
             self.clustered.wake()
+
+    def where(self) -> Backing:
+        """The store as it is reached now: a cluster's members come and go."""
+        return self.backing if self.clustered is None else self.clustered.backing()
 
     async def leader(self) -> str | None:
         """The id of the machine that leads."""
@@ -215,7 +222,12 @@ class Node:
         if not self.backing.own:
             await self.store.delete(LOCAL + self.machine, prefix=True)
         if self.clustered is not None:
-            await self.clustered.leave()
+            await self.clustered.part()
+        if self._registered is not None:  # while there is a store to tell
+            self._registered.cancel()
+            await asyncio.wait({self._registered})
+        if self.clustered is not None:
+            await self.clustered.forget()
         elif not self.backing.own:
             Home(self.config.data / "cluster").forget()
         self.stop()
@@ -286,8 +298,8 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
         raise Fault("the node makes namespaces, links and mounts; run it as root", "denied")
     async with AsyncExitStack() as stack:
         stack.callback(hold(config.run).close)
-        backing, clustered = await _open_store(config, stack)
         machine = machine_id(config.data)
+        backing, clustered = await open_store(config, machine, stack)
         local = ScopedStore(backing.store, f"{LOCAL}{machine}")
         if backing.own:
             await _move_networks(backing.store, local)
@@ -299,34 +311,6 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
         await node.runtime.open()
         await node.containers.sweep(crashed=True)
         yield node
-
-
-async def _open_store(config: Config, stack: AsyncExitStack) -> tuple[Backing, Clustered | None]:
-    """The store: of the cluster that the machine is of or comes to be of now, of an etcd, or its own."""
-    home = Home(config.data / "cluster")
-    membership = home.membership()
-    if membership is None and config.etcd is None and not config.found and not config.token:
-        return await stack.enter_async_context(own_store(config.data, config.run)), None
-    stack.callback(hold(config.data, "--data").close)
-    machine = machine_id(config.data)
-    addresses = config.addresses or tuple(map(str, own_addresses()))
-    if config.found:
-        membership = found(home, machine, addresses, config.ports, config.found)
-    elif config.token:
-        if membership is None:
-            await check_bare(config.data, machine)
-        membership = await join(home, machine, addresses, config.token)
-    where = config.etcd or home.etcd(Etcd)
-    if config.etcd is None and membership is not None and membership.ca:
-        opened = open_clustered(home, membership, config.data, addresses[0], config.ports)
-        clustered = await stack.enter_async_context(opened)
-        return clustered.backing(), clustered
-    if where is None:
-        assert membership is not None
-        raise Fault(f"this machine uses the etcd of cluster {membership.cluster}; say where it is: --store", "usage")
-    backing = await stack.enter_async_context(etcd_store(where))
-    await keep_to(home, membership, backing.store, machine, where)
-    return backing, None
 
 
 async def _move_networks(store: Store, local: Store) -> None:

@@ -24,7 +24,7 @@ def serve(config: Config) -> int:
     try:
         while asyncio.run(_serve(config)):
             # the store has moved: the same again on the other one, which is written down
-            config = replace(config, etcd=None, found=0, token="")
+            config = replace(config, etcd=None, found=None, token="")
     except BaseExceptionGroup as group:
         foreseen = [error for error in _leaves(group) if kind_of(error)]
         raise (foreseen[0] if foreseen else group) from group

@@ -18,6 +18,7 @@ from .common import as_json, listing, pairs, show_json
 from .common import client as api
 
 if TYPE_CHECKING:
+    from ..clustering.enter import Wanted
     from ..node import Config
 
 PATIENCE = 10.0
@@ -57,6 +58,8 @@ def place(command: F) -> F:
 @click.option("--store-key", type=FILE, help="The key of our certificate.")
 @click.option("--store-user", metavar="NAME", help="Our user there; the password is in HAWSER_STORE_PASSWORD.")
 @click.option("--cluster-init", "members", type=click.Choice(["1", "3", "5", "7"]), help="Found one of N members.")
+@click.option("--replace-after", type=click.FloatRange(5), metavar="S", help="A member that does not answer [300].")
+@click.option("--certificate-life", type=click.FloatRange(10), metavar="S", help="Of its machines' [604800].")
 def up(
     data: str,
     run: str,
@@ -68,6 +71,8 @@ def up(
     store_key: str | None,
     store_user: str | None,
     members: str | None,
+    replace_after: float | None,
+    certificate_life: float | None,
 ) -> int:
     """Run the node in the foreground until SIGTERM or SIGINT; containers go on without it.
 
@@ -79,6 +84,8 @@ def up(
 
     if endpoints and members:
         raise click.UsageError("--store uses an etcd that is there, --cluster-init makes one: give one of them")
+    if not members and (replace_after or certificate_life):
+        raise click.UsageError("--replace-after and --certificate-life are of a new cluster: give --cluster-init too")
     if not endpoints and (store_cacert or store_cert or store_key or store_user):
         raise click.UsageError("--store-… say how to reach an etcd: give --store too")
     etcd = endpoints and Etcd(
@@ -89,8 +96,20 @@ def up(
         user=store_user,
         password=os.environ.get("HAWSER_STORE_PASSWORD") if store_user else None,
     )
-    config = replace(_config(data, run, addresses, labels), etcd=etcd or None, found=int(members or 0))
-    return serve(config)
+    return serve(
+        replace(
+            _config(data, run, addresses, labels),
+            etcd=etcd or None,
+            found=_wanted(int(members), replace_after, certificate_life) if members else None,
+        )
+    )
+
+
+def _wanted(members: int, patience: float | None, life: float | None) -> "Wanted":
+    from ..clustering.enter import Wanted
+
+    usual = Wanted(members=members)
+    return replace(usual, patience=patience or usual.patience, life=life or usual.life)
 
 
 @node.command()

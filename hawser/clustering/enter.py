@@ -1,86 +1,130 @@
-"""How a machine comes to be of a cluster: it founds one, is let into one by a token, or is shown an etcd.
+"""How a machine comes to be of a cluster: it founds one, or is let into one by a token.
 
-Each ends with the machine's own files; what belongs into the store follows when that is open (settle.py). A second
-time changes nothing, and no machine is of two clusters.
+Each ends with the machine's own files, of which the membership comes last; what belongs into the store follows when
+that is open (settle.py). What was cut off is done again by the same command, and no machine is of two clusters.
 """
 
 import secrets
+import select
+import shutil
+import signal
 import time
-from ipaddress import ip_address
+from dataclasses import dataclass
+from pathlib import Path
 
+from hawser.store import Conflict, Unavailable
 from hawser.store.cluster import certificates, pem, tokens
-from hawser.store.cluster.certificates import Profile, Subject
+from hawser.store.cluster.certificates import LIFE
 from hawser.store.cluster.drivers import knock
 from hawser.store.cluster.drivers.home import Home
+from hawser.store.cluster.drivers.outliving import adopt
 from hawser.store.cluster.joining import JoinAnswer, JoinRequest
+from hawser.store.cluster.member_plan import PATIENCE
 from hawser.store.cluster.model import Cluster, Founding, Membership, Role, check_founds, check_joins
 
+from .papers import serial, subject
 from .place import Ports, at
 
-SIZES = (1, 3, 5, 7)
+KILLED_WITHIN = 10.0
 
 
-def found(home: Home, machine: str, addresses: tuple[str, ...], ports: Ports, size: int) -> Membership:
-    """Make this machine the first of a new cluster that wants `size` etcd members. Conflict when it is of one."""
-    check_founds(home.membership())
-    now, cluster = time.time(), secrets.token_hex(8)
-    authority = certificates.new_authority(cluster, now=now, serial=serial())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A cluster to found: so many etcd members, each replaced after `patience` seconds without an answer; `life` of
+    certificates in seconds."""
+
+    members: int = 3
+    patience: float = PATIENCE
+    life: float = LIFE
+
+
+def found(home: Home, machine: str, addresses: tuple[str, ...], ports: Ports, wanted: Wanted) -> Membership:
+    """Make this machine the first of a new cluster, or go on where that was cut off. Conflict when it is of one."""
+    begun, current = home.founding(), home.membership()
+    if begun is not None and current is not None and begun.cluster.id == current.cluster:
+        _check_same(begun.cluster, wanted)
+        return current
+    check_founds(current)
+    if shutil.which("etcd") is None:
+        raise Unavailable("a cluster's members are etcd's, and there is no program etcd: install it (etcd-server)")
+    home.start_anew()
+    now, id_ = time.time(), secrets.token_hex(8)
+    authority = certificates.new_authority(id_, now=now, serial=serial())
     ca = pem.key_hash(authority.certificate)
-    key, csr, subject = asking(cluster, machine, addresses, Role.MEMBER)
-    issued = certificates.issue(authority, csr, subject, now=now, serial=serial())
+    cluster = Cluster(id=id_, created=now, ca=(ca,), members=wanted.members, patience=wanted.patience, life=wanted.life)
+    key, named = certificates.new_key(), subject(id_, machine, addresses, Role.MEMBER)
+    csr = certificates.request(key, named)
+    issued = certificates.issue(authority, csr, named, now=now, serial=serial(), life=wanted.life)
     home.save_authority(authority)
     home.save_identity(issued, key, authority.certificate)
-    home.begin_founding(Founding(cluster=Cluster(id=cluster, created=now, ca=(ca,), members=size)))
-    endpoints = (at(addresses[0], ports.client),)
-    return _belong(
-        home, Membership(cluster=cluster, machine=machine, role=Role.MEMBER, endpoints=endpoints, ca=(ca,), joined=now)
+    home.begin_founding(Founding(cluster=cluster))
+    membership = Membership(
+        cluster=id_,
+        machine=machine,
+        role=Role.MEMBER,
+        endpoints=(at(addresses[0], ports.client),),
+        ca=(ca,),
+        joined=now,
     )
+    home.save_membership(membership)
+    return membership
+
+
+def _check_same(begun: Cluster, wanted: Wanted) -> None:
+    if begun.members != wanted.members:
+        raise Conflict(
+            f"this machine is founding cluster {begun.id} of {begun.members} members: go on with "
+            f"--cluster-init {begun.members}, or without it"
+        )
 
 
 async def join(home: Home, machine: str, addresses: tuple[str, ...], text: str) -> Membership:
-    """Come in by a token. Invalid, Denied, Conflict when the machine is of another cluster, Unavailable."""
+    """Come in by a token; anew, when the machine was off for longer than its certificate lasted. Invalid, Denied,
+    Conflict when the machine is of another cluster, Unavailable."""
     token = tokens.parse(text)
     current = home.membership()
     check_joins(current, token.cluster)
-    if current is not None:
+    if current is not None and not _expired(home):
         return current
-    key, csr, _ = asking(token.cluster, machine, addresses, token.role)
+    if current is None:
+        home.start_anew()
+    key = home.asking(certificates.new_key)
+    csr = certificates.request(key, subject(token.cluster, machine, addresses, token.role))
     request = JoinRequest(token=token.id, secret=token.secret, machine=machine, addresses=addresses, csr=csr.decode())
     answer = await knock.join(token, request)
     return _take(home, machine, key, answer)
+
+
+def _expired(home: Home) -> bool:
+    """Whether nobody takes this machine's certificate any more; one with the CA's key makes itself another."""
+    return home.authority() is None and certificates.expiry(home.identity()) <= time.time()
 
 
 def _take(home: Home, machine: str, key: bytes, answer: JoinAnswer) -> Membership:
     if answer.authority is not None:
         home.save_authority(answer.authority)
     home.save_identity(answer.certificate.encode(), key, answer.ca.encode())
-    endpoints = tuple(url.removeprefix("https://") for url in answer.endpoints)
-    return _belong(
-        home,
-        Membership(
-            cluster=answer.cluster.id,
-            machine=machine,
-            role=answer.role,
-            endpoints=endpoints,
-            ca=answer.cluster.ca,
-            joined=time.time(),
-        ),
+    membership = Membership(
+        cluster=answer.cluster.id,
+        machine=machine,
+        role=answer.role,
+        endpoints=tuple(url.removeprefix("https://") for url in answer.endpoints),
+        ca=answer.cluster.ca,
+        joined=time.time(),
     )
-
-
-def _belong(home: Home, membership: Membership) -> Membership:
     home.save_membership(membership)
     return membership
 
 
-def asking(cluster: str, machine: str, addresses: tuple[str, ...], role: Role) -> tuple[bytes, bytes, Subject]:
-    """A new key, the request for its certificate, and whom that will name."""
-    profile = Profile.MEMBER if role is Role.MEMBER else Profile.MACHINE
-    subject = Subject(cluster=cluster, machine=machine, addresses=tuple(map(ip_address, addresses)), profile=profile)
-    key = certificates.new_key()
-    return key, certificates.request(key, subject), subject
-
-
-def serial() -> int:
-    """A certificate's number: 159 random bits (RFC 5280 §4.1.2.2)."""
-    return secrets.randbits(159) | 1
+def set_leftovers_aside(data: Path) -> None:
+    """What a machine that is of no cluster still has of its last one's etcd, as a leave that was cut off leaves it, is
+    in nobody's way any more: its process ended, its directory renamed."""
+    etcd = data / "etcd"
+    if not etcd.is_dir():
+        return
+    process = adopt(etcd / "process")
+    if process is not None:
+        process.signal(signal.SIGKILL)
+        select.select([process.fd], [], [], KILLED_WITHIN)
+        process.close()
+    etcd.rename(data / f"etcd.left-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")

@@ -40,20 +40,24 @@ async def cluster_of(store: Store) -> Cluster | None:
     return None if entry is None else decode(Cluster, entry.value, CLUSTER)
 
 
-async def settle(home: Home, membership: Membership, store: TextStore, data: Path, address: str, ports: Ports) -> None:
-    """Make the store and this machine agree. Conflict when the store is another cluster's."""
+async def settle(
+    home: Home, membership: Membership, store: TextStore, data: Path, address: str, ports: Ports
+) -> Cluster:
+    """Make the store and this machine agree; the cluster. Conflict when the store is another cluster's."""
     founding = home.founding()
     known = await cluster_of(store)
     if founding is None:
         check_store(membership, known)
-        await _bring_own(store, data, membership.machine)
-        return
+        assert known is not None
+        await bring_own(store, data, membership.machine)
+        return known
     if known is None:
         await _bring_all(store, data)
         known = await _declare(store, founding, membership.machine, address, ports)
     check_store(membership, known)
     set_aside(data)
     home.end_founding()
+    return known
 
 
 async def _declare(store: Store, founding: Founding, machine: str, address: str, ports: Ports) -> Cluster:
@@ -82,7 +86,7 @@ async def _bring_all(store: TextStore, data: Path) -> Digest | None:
     return moved
 
 
-async def _bring_own(store: Store, data: Path, machine: str) -> None:
+async def bring_own(store: Store, data: Path, machine: str) -> None:
     """What concerns this machine only."""
     if not (data / "store").is_dir():
         return
@@ -123,7 +127,7 @@ async def keep_to(home: Home, membership: Membership | None, store: Store, machi
     this machine is of another."""
     known = await cluster_of(store)
     if membership is not None:
-        check_store(membership, known)
+        check_store(membership, known, where.endpoints)
         home.save_etcd(where)
         return
     if known is None:

@@ -158,8 +158,13 @@ def rotation_time(certificate: bytes, jitter: float) -> float:
     """From when on to ask for a new one: after 2/3 of its life, and up to a tenth more by `jitter` in [0, 1], so that
     machines that joined together do not come together. Keep the jitter of one certificate the same."""
     parsed = pem.read_certificate(certificate)
-    start, end = parsed.not_valid_before_utc.timestamp(), parsed.not_valid_after_utc.timestamp()
+    start, end = parsed.not_valid_before_utc.timestamp() + SKEW, parsed.not_valid_after_utc.timestamp()
     return start + (end - start) * (2 / 3 + jitter / 10)
+
+
+def expiry(certificate: bytes) -> float:
+    """When it ends, in seconds since the epoch."""
+    return pem.read_certificate(certificate).not_valid_after_utc.timestamp()
 
 
 def rotation_due(certificate: bytes, now: float, jitter: float) -> bool:

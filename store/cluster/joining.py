@@ -16,7 +16,7 @@ from ..errors import Conflict, Denied, Invalid, Unavailable
 from ..kv import Compare, PutOp, Store, absent, unchanged
 from . import certificates, pem, tokens
 from .certificates import LIFE, Authority, Profile, Subject
-from .model import CLUSTER, TOKENS, Cluster, Role, decode, encode, token_key
+from .model import CLUSTER, TOKENS, Cluster, Role, decode, encode, machine_key, member_key, token_key
 from .names import address_problem, id_problem, refuse
 from .tokens import Token, TokenRecord, TokenState
 
@@ -85,7 +85,8 @@ class Doorkeeper:
         self._endpoints, self._clock, self._serial, self._life = endpoints, clock, serial, life
 
     async def join(self, request: JoinRequest) -> JoinAnswer:
-        """Let a machine in. Invalid, Denied; Unavailable while the store is."""
+        """Let a machine in. Invalid, Denied, Conflict when the machine is there already; Unavailable while the store
+        is."""
         names = (id_problem(request.machine, "machine id"), *map(address_problem, request.addresses))
         refuse("join", names)
         csr = request.csr.encode()
@@ -133,9 +134,19 @@ class Doorkeeper:
             )
             assert entry is not None
             certificates.check_request(csr, self._subject(request, spent.role))
+            await self._check_stranger(request.machine)
             if spent == record or (await self._store.txn([unchanged(entry)], [PutOp(where, encode(spent))])).succeeded:
                 return spent
         raise Unavailable("many machines use this token at once; try again")
+
+    async def _check_stranger(self, machine: str) -> None:
+        """Conflict when somebody with this id is of the cluster: a token is no way to take another one's place."""
+        for key in (machine_key(machine), member_key(machine)):
+            if await self._store.get(key) is not None:
+                raise Conflict(
+                    f"a machine {machine} is in this cluster already: if this one is its copy, stop the node, delete "
+                    "machine-id in its data directory, and join again; if it is the same, try again in some seconds"
+                )
 
     async def _record(self) -> Cluster:
         entry = await self._store.get(CLUSTER)

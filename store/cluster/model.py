@@ -7,7 +7,7 @@ hashes of their secrets), and which machines are to run an etcd member. On its o
 fields that are not known are left alone, for a newer version may have written them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import ip_address
@@ -27,6 +27,7 @@ MACHINES = ROOT + "machines/"
 TOKENS = ROOT + "tokens/"
 MEMBERS = ROOT + "members/"
 MEMBERSHIP_FILE = "cluster.json"
+LEAST_PATIENCE, LEAST_LIFE = 5.0, 10.0
 
 
 class Role(StrEnum):
@@ -39,16 +40,23 @@ class Role(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
     """A cluster; `created` in seconds since the epoch; `ca` the hash of each CA it trusts; `members` how many etcd
-    members it wants."""
+    members it wants; `patience` how many seconds one may not answer before another takes its place; `life` of the
+    machines' certificates, in seconds."""
 
     id: str
     created: float
     ca: tuple[str, ...]
     name: str = ""
     members: int = 1
+    patience: float = 300.0
+    life: float = 7 * 86_400.0
 
     def __post_init__(self) -> None:
-        refuse("cluster", (id_problem(self.id, "id"), *map(hash_problem, self.ca)))
+        own = (
+            None if self.patience >= LEAST_PATIENCE else f"patience {self.patience:g} s: at least {LEAST_PATIENCE:g}",
+            None if self.life >= LEAST_LIFE else f"certificates for {self.life:g} s: at least {LEAST_LIFE:g}",
+        )
+        refuse("cluster", (id_problem(self.id, "id"), *map(hash_problem, self.ca), *own))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,20 +175,20 @@ def check_founds(current: Membership | None) -> None:
     """Whether the machine may found a cluster. Conflict when it is of one."""
     if current is not None:
         raise Conflict(
-            f"this machine belongs to cluster {current.cluster} and cannot found another: leave it first "
-            "(hawser node leave)"
+            f"this machine belongs to cluster {current.cluster} and cannot found another: start it without "
+            "--cluster-init, or leave that one first (hawser node leave)"
         )
 
 
-def check_store(current: Membership | None, found: Cluster | None) -> None:
-    """Whether the store the machine talks to is its own cluster's. Conflict when it is another's, or nobody's while
-    the machine is of a cluster."""
+def check_store(current: Membership | None, found: Cluster | None, where: Sequence[str] = ()) -> None:
+    """Whether the store the machine talks to, at `where`, is its own cluster's. Conflict when it is another's, or
+    nobody's while the machine is of a cluster."""
     if current is None or (found is not None and found.id == current.cluster):
         return
     whose = f"cluster {found.id}" if found else "no cluster"
     raise Conflict(
-        f"this machine belongs to cluster {current.cluster}, but the store at {', '.join(current.endpoints)} is of "
-        f"{whose}: correct the endpoints, or leave the cluster (hawser node leave)"
+        f"this machine belongs to cluster {current.cluster}, but the store at {', '.join(where or current.endpoints)} "
+        f"is of {whose}: correct the endpoints, or leave the cluster (hawser node leave)"
     )
 
 

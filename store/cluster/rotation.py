@@ -9,7 +9,7 @@ from . import certificates
 from .drivers.home import Home
 from .joining import RenewAnswer, RenewRequest
 
-LOOK, AGAIN = 3600.0, 30.0
+LOOK, AGAIN, LEAST = 3600.0, 30.0, 0.5
 log = logging.getLogger(__name__)
 
 
@@ -46,7 +46,15 @@ class Rotation:
                 if self.trouble != str(error):
                     log.warning("the machine's certificate is not renewed: %s; trying again", error)
                 self.trouble = str(error)
-                await asyncio.sleep(self._again)
+                await asyncio.sleep(self._pause())
+
+    def _pause(self) -> float:
+        """Until the next try: several are to fit into what is left of its life."""
+        try:
+            left = certificates.expiry(self._home.identity()) - self._clock()
+        except StoreError:
+            return self._again
+        return min(self._again, max(left / 10, LEAST))
 
     async def _rotate(self) -> None:
         """A new key and a certificate for it, with the names of the old one."""

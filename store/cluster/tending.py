@@ -17,7 +17,7 @@ from ..etcd.client.members import Members
 from ..etcd.client.upkeep import MemberStatus, Upkeep
 from ..kv import DeleteOp, PutOp, Store
 from ..session import Held
-from .member_plan import PATIENCE, next_step
+from .member_plan import next_step
 from .members import Host, Member, Step, Verb, in_sync, observed
 from .model import CLUSTER, MEMBERS, Cluster, Machine, MemberRecord, Role, decode, encode, member_key
 
@@ -38,12 +38,9 @@ class Tending:
         machines: Callable[[], Iterable[Machine]],
         held: Callable[[], Held | None],
         urls: Callable[[Machine], tuple[str, str]],
-        *,
-        patience: float = PATIENCE,
     ) -> None:
         self._store, self._members, self._upkeep = store, members, upkeep
         self._machines, self._held, self._urls = machines, held, urls
-        self._patience = patience
         self._seen: Mapping[int, Member] = {}
         self._wake = asyncio.Event()
         self.step: Step | None = None
@@ -77,10 +74,10 @@ class Tending:
         entry = await self._store.get(CLUSTER)
         if entry is None:
             return False
-        wanted = decode(Cluster, entry.value, CLUSTER).members
+        cluster = decode(Cluster, entry.value, CLUSTER)
         now = asyncio.get_running_loop().time()
         members = await self._look(now)
-        step = next_step(wanted, self._hosts(), members, now=now, patience=self._patience)
+        step = next_step(cluster.members, self._hosts(), members, now=now, patience=cluster.patience)
         if self.step is None or str(step) != str(self.step):
             log.info("etcd members: %s", step)
         self.step = step

@@ -7,6 +7,7 @@ root alone. The membership is written last at a join and removed first at a leav
 import contextlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +30,7 @@ class Home:
         self._membership = directory / MEMBERSHIP_FILE
         self._founding = directory / "founding.json"
         self._etcd = directory / "etcd.json"
+        self._asking = directory / "joining.pem"
 
     def membership(self) -> Membership | None:
         """Which cluster this machine is of. Corrupt, Unavailable."""
@@ -73,9 +75,31 @@ class Home:
         self._write(self._authority_key, authority.key)
         self._write(self._authority, authority.certificate)
 
+    def start_anew(self) -> None:
+        """Of no cluster, what an attempt that was cut off has left here goes, except the key to ask with."""
+        try:
+            for path in self.directory.iterdir() if self.directory.is_dir() else ():
+                if path != self._asking:
+                    path.unlink()
+        except OSError as error:
+            raise _refused(self.directory, error) from error
+
+    def asking(self, fresh: Callable[[], bytes]) -> bytes:
+        """The key this machine asks to be let in with: the same until it is in, so that a token whose answer was lost
+        may be used again; `fresh` makes it."""
+        key = self._read(self._asking)
+        if key is None:
+            key = fresh()
+            self._write(self._asking, key)
+        return key
+
     def save_membership(self, membership: Membership) -> None:
         """From now on the machine is of this cluster."""
         self._write(self._membership, encode(membership))
+        try:
+            self._asking.unlink(missing_ok=True)
+        except OSError as error:
+            raise _refused(self._asking, error) from error
 
     def save_etcd(self, where: object) -> None:
         """How an etcd that others run is reached, passwords and all."""
@@ -90,6 +114,8 @@ class Home:
         """From now on the machine is of no cluster."""
         try:
             self._membership.unlink(missing_ok=True)
+            if self.directory.is_dir():
+                _sync(self.directory)
             shutil.rmtree(self.directory, ignore_errors=True)
         except OSError as error:
             raise _refused(self._membership, error) from error
