@@ -6,7 +6,7 @@ import click
 from click.shell_completion import CompletionItem
 
 MOST = 200
-PATIENCE = 1.0
+PATIENCE = 2.0
 
 
 def complete_key(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

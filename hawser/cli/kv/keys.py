@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from hawser.store import KeyValue, PutOp, RangeOp, RangeResult
     from hawser.store.etcd.client import EtcdStore
 
+SHOWN = 200
 SORTS = ("key", "version", "create", "modify", "mod", "value")
 hex_option = click.option("--hex", "hex_", is_flag=True, help="Write bytes as \\x61.")
 
 
 def missing(key: bytes) -> Fault:
     """What a verb says of a single key that is not there."""
-    return Fault(f"no key {os.fsdecode(key)}; see: hawser kv get --prefix --keys-only ''", "not-found")
+    shown = os.fsdecode(key[:SHOWN]) + ("…" if len(key) > SHOWN else "")
+    return Fault(f"no key {shown}; see: hawser kv get --prefix --keys-only ''", "not-found")
 
 
 @click.command(cls=Verb)

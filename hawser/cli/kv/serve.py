@@ -14,7 +14,7 @@ import click
 from .where import first
 
 if TYPE_CHECKING:
-    from hawser.store.etcd.server import Tls
+    from hawser.store.etcd.server import Served, Tls
 
 LISTEN = "127.0.0.1:2379"
 QUOTA = 2 * 1024**3
@@ -71,8 +71,9 @@ def retention(mode: str, text: str) -> tuple[int | None, float | None]:
 def serve(listen: tuple[str, ...], cert: str | None, key: str | None, client_ca: str | None, **options: Any) -> int:
     """Serve a directory's store in etcd's protocol, in the foreground, until SIGTERM or SIGINT.
 
-    Any client of etcd works with it: etcdctl --endpoints HOST:PORT, hawser kv --endpoints http://HOST:PORT. With
-    --client-ca and authentication on, a certificate's common name says who its client is.
+    SIGHUP reads the certificate's files again. Any client of etcd works with it: etcdctl --endpoints HOST:PORT, hawser
+    kv --endpoints http://HOST:PORT. With --client-ca and authentication on, a certificate's common name says who its
+    client is.
     """
     keep, age = retention(options.pop("auto_compaction_mode"), options.pop("auto_compaction_retention"))
     tls = _tls(cert, key, client_ca)
@@ -137,12 +138,23 @@ async def _serve(
         async with serving(engine, listen, tls=tls, settings=settings) as served:
             shown = f"{directory} at revision {engine.revision}, on {', '.join(served.addresses)}"
             print(f"hawser: kv serve: {shown}", file=sys.stderr, flush=True)
+            loop.add_signal_handler(signal.SIGHUP, _reload, served)
             notify("READY=1")
             await ended.wait()
             notify("STOPPING=1")
     finally:
         await engine.close()
         _clear_sockets(listen)
+
+
+def _reload(served: "Served") -> None:
+    """Take the certificate as it is in its files now; a broken one changes nothing."""
+    try:
+        served.reload()
+    except OSError as error:  # ssl.SSLError too
+        print(
+            f"hawser: kv serve: the certificate is not taken: {error}; the old one stays", file=sys.stderr, flush=True
+        )
 
 
 def _clear_sockets(listen: list[str]) -> None:

@@ -23,12 +23,6 @@ def store(server: Server) -> Server:
     return server
 
 
-@pytest.fixture(params=["hawser", "etcd"])
-def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    """A server of the test's own, for what cannot be undone."""
-    yield from _served(request.param, tmp_path)
-
-
 @pytest.fixture
 def embedded(tmp_path: Path) -> Iterator[Server]:
     """`hawser kv serve` of the test's own."""

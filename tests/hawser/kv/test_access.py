@@ -7,7 +7,7 @@ import pytest
 from .servers import Server
 
 
-def test_users_roles_and_what_they_may(fresh: Server) -> None:
+def test_users_roles_and_what_they_may(store: Server) -> None:
     for line in (
         "user add root:secret",
         "user add ann:hers",
@@ -16,19 +16,19 @@ def test_users_roles_and_what_they_may(fresh: Server) -> None:
         "role grant reader write x z",
         "user grant ann reader",
     ):
-        fresh.ok(*line.split())
-    fresh.ok("put", "/a/k", "v")
-    assert fresh.ok("user", "ls").lines == ["USER", "ann", "root"]
-    assert json.loads(fresh.ok("user", "show", "ann", "--json").text) == ["reader"]
-    shown = {line.split()[1]: line.split(None, 2)[2] for line in fresh.ok("role", "show", "reader").lines[1:]}
+        store.ok(*line.split())
+    store.ok("put", "/a/k", "v")
+    assert store.ok("user", "ls").lines == ["USER", "ann", "root"]
+    assert json.loads(store.ok("user", "show", "ann", "--json").text) == ["reader"]
+    shown = {line.split()[1]: line.split(None, 2)[2] for line in store.ok("role", "show", "reader").lines[1:]}
     assert shown == {"/a/": "and every key that begins so", "x": "up to z"}
-    assert fresh.ok("auth", "status").text == "off\n"
-    fresh.ok("auth", "on")
+    assert store.ok("auth", "status").text == "off\n"
+    store.ok("auth", "on")
     root, ann = ("--user", "root:secret"), ("--user", "ann:hers")
     try:
-        assert fresh.ok(*root, "auth", "status").text == "on\n"
-        assert fresh.ok(*ann, "get", "/a/k").text == "v\n"
-        fresh.ok(*ann, "put", "y", "1")
+        assert store.ok(*root, "auth", "status").text == "on\n"
+        assert store.ok(*ann, "get", "/a/k").text == "v\n"
+        store.ok(*ann, "put", "y", "1")
         for arguments in (
             ("get", "/a/k"),
             (*ann, "put", "/a/k", "w"),
@@ -37,15 +37,18 @@ def test_users_roles_and_what_they_may(fresh: Server) -> None:
             (*ann, "user", "add", "eve:x"),
             (*ann, "watch", "y"),
         ):
-            outcome = fresh.kv(*arguments)
+            outcome = store.kv(*arguments)
             assert (outcome.code, outcome.out, len(outcome.err.splitlines())) == (6, b"", 1), (arguments, outcome)
-        fresh.ok(*root, "user", "passwd", "ann", stdin=b"new\n")
-        assert fresh.kv(*ann, "get", "/a/k").code == 6
-        assert fresh.ok("--user", "ann:new", "get", "/a/k").text == "v\n"
-        fresh.ok(*root, "role", "revoke", "reader", "/a/", "--prefix")
-        assert fresh.kv("--user", "ann:new", "get", "/a/k").code == 6
+        store.ok(*root, "user", "passwd", "ann", stdin=b"new\n")
+        assert store.kv(*ann, "get", "/a/k").code == 6
+        assert store.ok("--user", "ann:new", "get", "/a/k").text == "v\n"
+        store.ok(*root, "role", "revoke", "reader", "/a/", "--prefix")
+        assert store.kv("--user", "ann:new", "get", "/a/k").code == 6
     finally:
-        fresh.ok(*root, "auth", "off")
+        store.ok(*root, "auth", "off")
+    for line in ("user rm ann", "user rm root", "role rm reader", "role rm root"):
+        store.ok(*line.split())
+    assert store.ok("role", "ls").lines == ["ROLE"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from hawser.cli import hawser
 from hawser.cli.kv import VERBS
 from hawser.cli.kv.where import split
+from tests.wait import until
 
 from .servers import HAWSER, Server, kv
 
@@ -72,8 +73,13 @@ def test_keys_are_completed(store: Server) -> None:
         store.ok("put", key, "x")
     environment = {"HAWSER_ENDPOINTS": store.url, "_HAWSER_COMPLETE": "bash_complete"}
     environment |= {"COMP_WORDS": "hawser kv get /app/", "COMP_CWORD": "3"}
-    answer = subprocess.run([HAWSER], env=environment, capture_output=True, text=True, check=False)
-    assert answer.stdout.splitlines() == ["plain,/app/a", "plain,/app/b"]
+
+    def offered() -> list[str]:
+        answer = subprocess.run([HAWSER], env=environment, capture_output=True, text=True, check=False)
+        return answer.stdout.split()
+
+    # it gives up soon, and a busy machine may be late
+    until(lambda: offered() == ["plain,/app/a", "plain,/app/b"], timeout=20)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +93,6 @@ def test_keys_are_completed(store: Server) -> None:
         ("get a --rev 999999", 2, "yet to come"),
         ("get a --sort-by colour", 2, "colour"),
         ("get a --keys-only --count-only", 2, "one of"),
-        (f"get {'k' * 5000}", 2, "5000 bytes"),
         ("put a 1 --lease xyz", 2, "hex"),
         ("put a 1 --ignore-value", 2, "value"),
         ("put nothing --ignore-value", 2, "nothing"),
@@ -119,9 +124,12 @@ def test_a_mistake_is_one_line_and_its_code(arguments: str, code: int, word: str
 
 
 def test_a_request_that_is_too_large(store: Server) -> None:
-    outcome = store.kv("put", "a", stdin=b"x" * (2 << 20))
-    assert (outcome.code, len(outcome.err.splitlines())) == (2, 1)
-    assert "keep the bulk in files" in outcome.err
+    much = 2 << 20
+    for key, value, word in (("a", "x" * much, "keep the bulk in files"), ("k" * much, "x", "shorten it")):
+        outcome = store.kv("put", key, value)
+        assert (outcome.code, len(outcome.err.splitlines())) == (2, 1)
+        assert word in outcome.err
+        assert len(outcome.err) < 1000
 
 
 def test_output_that_cannot_be_written(store: Server) -> None:

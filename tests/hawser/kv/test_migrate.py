@@ -43,8 +43,8 @@ def test_a_target_with_keys_of_its_own_is_not_overwritten_unless_told_so(store: 
     assert store.ok("get", "--prefix", "", "--keys-only").lines == ["ours"]
 
 
-def test_what_cannot_be_moved(store: Server, embedded: Server, tmp_path: Path) -> None:
-    nowhere, busy = f"sqlite:{tmp_path}/nowhere", f"sqlite:{embedded.directory}/data"
+def test_what_cannot_be_moved(embedded: Server, tmp_path: Path) -> None:
+    store, nowhere, busy = embedded, f"sqlite:{tmp_path}/nowhere", f"sqlite:{embedded.directory}/data"
     for source, target, code in (
         (nowhere, store.url, 3),
         (busy, store.url, 4),

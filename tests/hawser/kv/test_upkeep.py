@@ -10,16 +10,16 @@ from tests.wait import until
 from .servers import Server, free_port, kv
 
 
-def test_compaction_and_what_is_read_before_and_after(fresh: Server) -> None:
-    first = fresh.ok("put", "a", "1").text.strip()
-    last = fresh.ok("put", "a", "2").text.strip()
-    assert fresh.ok("get", "a", "--rev", first).text == "1\n"
-    assert fresh.ok("compact", last, "--physical").text == f"compacted {last}\n"
-    assert fresh.ok("get", "a", "--rev", last).text == "2\n"
-    for arguments, code in ((("get", "a", "--rev", first), 4), (("compact", last), 4), (("compact", "9999"), 2)):
-        outcome = fresh.kv(*arguments)
+def test_compaction_and_what_is_read_before_and_after(store: Server) -> None:
+    first = store.ok("put", "a", "1").text.strip()
+    last = store.ok("put", "a", "2").text.strip()
+    assert store.ok("get", "a", "--rev", first).text == "1\n"
+    assert store.ok("compact", last, "--physical").text == f"compacted {last}\n"
+    assert store.ok("get", "a", "--rev", last).text == "2\n"
+    for arguments, code in ((("get", "a", "--rev", first), 4), (("compact", last), 4), (("compact", "999999"), 2)):
+        outcome = store.kv(*arguments)
         assert (outcome.code, len(outcome.err.splitlines())) == (code, 1), arguments
-    assert fresh.ok("defrag").text == f"defragmented {fresh.url}\n"
+    assert store.ok("defrag").text == f"defragmented {store.url}\n"
 
 
 def test_status_health_and_hash_of_each_endpoint(store: Server) -> None:
@@ -35,18 +35,6 @@ def test_status_health_and_hash_of_each_endpoint(store: Server) -> None:
     (hash_,) = json.loads(store.ok("hash", "--json").text)
     assert hash_["revision"] == revision
     assert json.loads(store.ok("hash", "--rev", str(revision), "--cluster", "--json").text)[0]["hash"] == hash_["hash"]
-
-
-def test_the_same_history_has_the_same_hash_on_both_kinds_of_server(tmp_path: Path) -> None:
-    hashes = set()
-    for kind in ("hawser", "etcd"):
-        (tmp_path / kind).mkdir()
-        server = Server(kind, tmp_path / kind)
-        with server.started():
-            server.ok("put", "a", "1")
-            server.ok("txn", stdin=b"\nput b 2\ndel a\n")
-            hashes.add(json.loads(server.ok("hash", "--json").text)[0]["hash"])
-    assert len(hashes) == 1
 
 
 def test_an_endpoint_that_is_down_is_one_line_beside_the_others_rows(store: Server) -> None:

@@ -50,11 +50,11 @@ def test_a_command_finds_the_event_in_its_environment_and_the_value_on_its_input
         assert watch.wait(10) == 7
 
 
-def test_a_revision_that_is_no_longer_kept(fresh: Server) -> None:
+def test_a_revision_that_is_no_longer_kept(store: Server) -> None:
     for value in "123":
-        revision = fresh.ok("put", "a", value).text.strip()
-    fresh.ok("compact", revision)
-    outcome = fresh.kv("watch", "a", "--rev", "2")
+        revision = store.ok("put", "a", value).text.strip()
+    store.ok("compact", revision)
+    outcome = store.kv("watch", "a", "--rev", "2")
     assert (outcome.code, len(outcome.err.splitlines())) == (4, 1)
     assert "no longer kept" in outcome.err
 
