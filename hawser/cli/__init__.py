@@ -28,7 +28,10 @@ COMMANDS = {
             "status, health, hash, member, move-leader, user, role, auth, migrate, serve."
         ),
     ),
-    "lab": ("hawser.labs.cli:lab", "Test networks: up, down, ls, show, exec, pingall, run, cut, partition, impair, heal."),
+    "lab": (
+        "hawser.labs.cli:lab",
+        "Test networks: up, down, ls, show, exec, pingall, run, cut, partition, impair, heal.",
+    ),
     "logs": ("hawser.cli.container:logs", "What a container printed."),
     "machine": ("hawser.cli.machine:machine", "Machines of the cluster: ls, show."),
     "net": ("hawser.cli.net:net", "Networks: create, ls, show, rm, attach, detach."),

@@ -122,8 +122,7 @@ class FleetStory:
         self.report.claim("another one leads", led, self.report.took("succession"))
         with self.report.measured("write"):
             wrote = left[1].hawser("kv", "put", "/greeting", "still here").returncode == 0
-        got = left[0].hawser("kv", "get", "/greeting"); print(got)
-        read = got.stdout.strip()
+        read = left[0].hawser("kv", "get", "/greeting").stdout.strip()
         self.report.claim("writes go on, and nothing is lost", wrote and read == "still here", f"{read!r}")
         moved = self._until(lambda: self._runs_on() in self._ids(left), 15)
         self.report.claim(
