@@ -17,7 +17,7 @@ from ..joining import JoinAnswer, JoinRequest, RenewAnswer, RenewRequest
 from ..tokens import Token
 from .home import Home
 
-TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
+TIMEOUT = aiohttp.ClientTimeout(total=10, connect=3)
 KINDS: dict[int, type[StoreError]] = {400: Invalid, 403: Denied, 404: NotFound, 409: Conflict}
 T = TypeVar("T", bound=msgspec.Struct)
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+
 from hawser.client import Client
 from hawser.faults import Fault
 from hawser.labs import Lab, Node, Process, single
@@ -145,6 +147,25 @@ class Machine:
 
     def machines(self) -> dict[str, Any]:
         return {each["id"]: each for each in self.client.get("/v1/machines")}
+
+    def machines_or_none(self) -> dict[str, Any]:
+        """As `machines`, none while the store is away."""
+        try:
+            return self.machines()
+        except Fault:
+            return {}
+
+    def certificate(self) -> str:
+        """The serial number of this machine's certificate."""
+        pem = (self.data / "cluster" / "machine.pem").read_bytes()
+        return f"{x509.load_pem_x509_certificate(pem).serial_number:x}"
+
+    def served(self) -> str:
+        """The serial number of the certificate that its etcd member shows to clients."""
+        home = self.data / "cluster"
+        ask = f"openssl s_client -connect {self.ip}:2379 -cert {home}/machine.pem -key {home}/machine.pem </dev/null"
+        said = self.host.cmd(f"{ask} 2>/dev/null | openssl x509 -noout -serial")
+        return said.strip().removeprefix("serial=").lstrip("0").lower()
 
     def leader(self) -> str | None:
         try:
