@@ -1,5 +1,6 @@
 """The etcd protocol's figures: our server, the real etcd and an empty server, in turns, with one client program."""
 
+import asyncio
 import json
 import socket
 import statistics
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from . import puts
 from .row import Row
 
 CLIENTS, SECONDS, ROUNDS = 64, 3.0, 3
@@ -39,10 +41,13 @@ def rows() -> list[Row]:
             for count in WATCHERS
             for name in ("hawser", "etcd")
         }
+        inside = asyncio.run(puts.in_process(directory / "inside"))
     ours, theirs, floor = (median(taken[name]) for name in servers)
     note = f"p50 {ours['p50']:.1f} ms, p99 {ours['p99']:.1f} ms; etcd p99 {theirs['p99']:.1f} ms"
     what = f"put through gRPC, {CLIENTS} clients"
+    within = {"rate": inside}
     return [
+        _rate(f"durable puts, in process, {puts.WRITERS} writers", within, theirs, f"etcd, {what}", 3.0, ""),
         _rate(what, ours, theirs, "etcd", 0.3, note),
         _rate(what, ours, floor, "empty grpc.aio server on uvloop", 0.9, ""),
         Row(what=f"{what}: p99", ours=ours["p99"], unit="ms", need="< 30 ms", ok=ours["p99"] < 30),
