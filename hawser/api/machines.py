@@ -23,7 +23,7 @@ routes = web.RouteTableDef()
 
 @routes.get("/v1/store")
 async def store(request: web.Request) -> web.Response:
-    return web.json_response(node_of(request).backing.document())
+    return web.json_response(node_of(request).where().document())
 
 
 class Target(msgspec.Struct, forbid_unknown_fields=True):
