@@ -196,8 +196,8 @@ class Line:
             return
         failure = _cancel_error(reason)
         session = self._pool.session
-        if isinstance(failure, Denied) and session.credentials and session.age > SURE:
-            # 3.4 says this of a token that it forgot, too
+        if isinstance(failure, Denied) and session.credentials and ("auth token" in reason or session.age > SURE):
+            # a member may not know the token yet; 3.4 says "permission denied" of one that it forgot, too
             await session.renew(self._token)
             raise Failed("the token was not taken", sent=True)
         if isinstance(failure, Unavailable) or not reason:
