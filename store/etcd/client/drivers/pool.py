@@ -7,10 +7,10 @@ every endpoint and what was wrong with it.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Generic
+from typing import Generic, TypeVar
 
 from ....errors import Denied, StoreError, Unavailable
 from ... import etcd_pb2 as pb
@@ -26,6 +26,7 @@ TIMEOUT = 5.0
 LEAST = 0.5  # seconds for one of several attempts
 CLOSED = "the store is closed"
 Failure = EtcdError | Failed
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class Pool:
         deadline, logins = self._clock() + timeout, 0
         while True:
             endpoint = asked.at or await self._next(deadline)
-            token = "" if asked.login else await self._token(endpoint, asked.repeatable)
+            token = "" if asked.login else await self._by(deadline, self._token(endpoint, asked.repeatable))
             limit = asked.limit(max(deadline - self._clock(), 0.001), len(self.roster.endpoints) > 1)
             transport = self._transport(endpoint)
             try:
@@ -112,7 +113,7 @@ class Pool:
                 turn = judge(failure, repeatable=asked.repeatable, user=bool(token) and not logins)
                 if turn is Turn.LOG_IN and self.session.credentials and not asked.login and logins < 2:
                     logins += 1
-                    await self.session.renew(token)
+                    await self._by(deadline, self.session.renew(token))
                     continue
                 self._after(failure, turn, endpoint, asked.call)
                 if asked.at is not None:
@@ -121,6 +122,14 @@ class Pool:
                 self.roster.worked(endpoint)
                 self.session.taken(token)
                 return response
+
+    async def _by(self, deadline: float, step: Awaitable[S]) -> S:
+        """A step on the way to an answer, in the time that is left for the answer."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await step
+        except TimeoutError:
+            raise Unavailable(self.story()) from None
 
     async def _token(self, endpoint: Endpoint, repeatable: bool) -> str:
         """The token to show. Where a refusal may look like an accident (`Failed.mute`) it is tried on a read before a
