@@ -17,7 +17,7 @@ from hawser.labs import Lab, Process, single
 from hawser.labs.drivers.node import Node
 from hawser.store import StoreError
 from hawser.store.cluster.command import GIB, EtcdConfig, argv
-from hawser.store.etcd.client import EtcdStore, MemberStatus, Upkeep, connect
+from hawser.store.etcd.client import Auth, EtcdStore, MemberStatus, Roles, Upkeep, Users, connect
 from tests.wait import auntil
 
 needs_etcd = pytest.mark.skipif(shutil.which("etcd") is None, reason="needs Debian's etcd-server")
@@ -36,7 +36,7 @@ class Member:
         self.process: Process | None = None
 
     def start(self) -> None:
-        self.process = self.node.start(argv(self.config), name="etcd")
+        self.process = self.node.start((*argv(self.config), "--bcrypt-cost=4"), name="etcd")
 
     def kill(self) -> None:
         """As a loss of power, but for the disk."""
@@ -66,6 +66,7 @@ class Cluster:
         self.lab = lab
         self.members = {member.name: member for member in members}
         self.store, self.upkeep = store, Upkeep(store.calls)
+        self.password: str | None = None
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -123,7 +124,18 @@ class Cluster:
     ) -> AbstractAsyncContextManager[EtcdStore]:
         """A client of these members only, or of all."""
         urls = [member.url for member in members] or self.urls
-        return connect(urls, timeout=timeout, transport="grpc", chance=random.Random(str(seed)).random)
+        user = None if self.password is None else "root"
+        chance = random.Random(str(seed)).random
+        return connect(urls, timeout=timeout, transport="grpc", chance=chance, user=user, password=self.password)
+
+    async def ask_who(self) -> None:
+        """Users are told apart from now on; `connect` gives clients of root, `store` is nobody's."""
+        self.password = "secret"
+        users, roles = Users(self.store.calls), Roles(self.store.calls)
+        await users.add("root", self.password)
+        await roles.add("root")
+        await users.grant("root", "root")
+        await Auth(self.store.calls).enable()
 
     def client(self, seed: str) -> AbstractAsyncContextManager[EtcdStore]:
         """One of all members."""

@@ -178,3 +178,23 @@ async def test_who_watches_a_member_that_missed_a_compaction_lists_the_keys_anew
     assert well_told(load)
     assert [any(session.anew for session in watcher.sessions) for watcher in load.watchers] == [False, True] * 2
     await trio.alike()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_members_that_have_all_forgotten_who_a_client_is_are_told_again(seed: int, trio: Cluster) -> None:
+    await trio.ask_who()
+    async with (
+        trio.connect(timeout=5) as truth,
+        loaded([trio.client] * ROAMING, [trio.client] * 2, truth, seed=seed) as load,
+    ):
+        await load.more()
+        for member in trio.members.values():
+            member.kill()
+        for member in trio.members.values():
+            member.start()
+        await load.more()
+        (await trio.leader()).kill()
+        await load.more()
+    assert load.problems == []
+    assert well_told(load)
+    assert [len(watcher.sessions) for watcher in load.watchers] == [1] * len(load.watchers)
