@@ -23,9 +23,10 @@ APT_BENCH := .cache/apt-bench.$(call hash,$(DEBS_BENCH))
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: setup ## the whole stack on this machine, end to end
+demo: setup ## the whole stack on this machine, end to end; then a cluster of three
 	@$(BIN)/hawser demo --prepare
 	@$(BIN)/hawser demo
+	@$(BIN)/hawser demo --cluster
 
 test: setup ## every test, the real kernel included
 	@$(BIN)/pytest -q

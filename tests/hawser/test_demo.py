@@ -8,6 +8,7 @@ import pytest
 
 from hawser.demo.report import Report
 from tests.hawser.conftest import HAWSER, NodeProcess
+from tests.store.cluster.local_etcd import needs_etcd
 
 pytestmark = pytest.mark.root
 
@@ -57,6 +58,19 @@ def test_every_claim_holds_and_nothing_of_the_machine_is_touched(node: NodeProce
     assert len(document["claims"]) >= 30
     assert all(claim["held"] for claim in document["claims"])
     assert document["seconds"] < 30
+
+
+@needs_etcd
+def test_a_cluster_of_three_machines_is_shown_and_nothing_of_the_machine_is_touched() -> None:
+    before = machine()
+    answer = subprocess.run(
+        [HAWSER, "demo", "--cluster", "--json"], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert machine() == before
+    document = json.loads(answer.stdout)
+    assert document["ok"]
+    assert len(document["claims"]) == 9
 
 
 def test_a_claim_that_does_not_hold_fails_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
