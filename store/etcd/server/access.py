@@ -12,6 +12,7 @@ from ... import auth
 from ...auth import AuthState, Guard, Identity, Need, SimpleTokens, Tokens
 from ...embedded.engine import Engine
 from .calls import Caller
+from .secrecy import Secrecy
 
 META = "etcd.auth"
 
@@ -25,6 +26,7 @@ class Access:
         self._tokens: Tokens = SimpleTokens() if tokens is None else tokens
         self._certificates = certificates
         self._changing = asyncio.Lock()
+        self.secrecy = Secrecy()
         self._issued = 0
         stored = engine.meta.get(META)
         self._take(AuthState() if stored is None else auth.decode(stored))
@@ -64,8 +66,12 @@ class Access:
 
     async def authenticate(self, name: str, password: str) -> str:
         """A token for who knows the password. AuthFailed, NotEnabled, NoPasswordUser."""
-        stored = auth.stored_password(self.state, name)
-        if not await asyncio.to_thread(auth.verify_password, stored, password):
+        try:
+            stored = auth.stored_password(self.state, name)
+        except auth.AuthFailed:
+            await self.secrecy.pretend(password)
+            raise
+        if not await self.secrecy.verify(stored, password):
             raise auth.AuthFailed("the user or the password is wrong; check both")
         # who changed the password or disabled authentication meanwhile is heeded
         if auth.stored_password(self.state, name) != stored:

@@ -1,12 +1,7 @@
 """The Auth service: etcd's calls about users, roles and permissions, on the model of the package `auth`. Passwords are
-hashed off the loop: that is slow on purpose."""
+hashed off the loop (secrecy.py)."""
 
-import asyncio
-import secrets
-
-from ... import auth
 from ...auth import AuthState, Need, Permission, Right, change
-from ...auth.passwords import SALT_BYTES
 from ...errors import Invalid
 from .. import etcd_pb2 as pb
 from .access import Access
@@ -55,7 +50,7 @@ class Users(_Part):
     async def add_user(self, request: pb.AuthUserAddRequest, caller: Caller) -> pb.Done:
         self._root(caller)
         change.add_user(self._access.state, request.name, "")  # refused before it costs anything
-        password = None if request.options.no_password else await _hashed(request.password)
+        password = None if request.options.no_password else await self._access.secrecy.hashed(request.password)
         await self._access.change(lambda state: change.add_user(state, request.name, password))
         return self._done()
 
@@ -76,7 +71,7 @@ class Users(_Part):
     async def change_password(self, request: pb.AuthUserChangePasswordRequest, caller: Caller) -> pb.Done:
         self._root(caller)
         self._access.state.user(request.name)
-        password = await _hashed(request.password)
+        password = await self._access.secrecy.hashed(request.password)
         await self._access.change(lambda state: change.change_password(state, request.name, password))
         return self._done()
 
@@ -139,7 +134,3 @@ def _permission(message: pb.Permission) -> Permission:
     if not 0 <= message.permType < len(Right):
         raise Invalid(f"a permission of type {message.permType} is unknown; give READ, WRITE or READWRITE")
     return Permission(Right(message.permType), message.key, message.range_end)
-
-
-async def _hashed(password: str) -> str:
-    return await asyncio.to_thread(auth.hash_password, password, secrets.token_bytes(SALT_BYTES))

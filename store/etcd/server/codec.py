@@ -6,7 +6,8 @@ a bound below every revision leaves nothing. What it refuses before it looks at 
 
 from collections.abc import Sequence
 
-from ...errors import EmptyKey, NoKey
+from ...embedded.requests import MAX_OPS
+from ...errors import EmptyKey, NoKey, TooManyOps
 from ...kv import (
     Compare,
     DeleteOp,
@@ -74,7 +75,10 @@ def delete_op(request: pb.DeleteRangeRequest) -> DeleteOp[bytes]:
 
 
 def txn_op(request: pb.TxnRequest) -> TxnOp[bytes]:
-    """EmptyKey; NoKey when an operation is none (etcd's words for it)."""
+    """EmptyKey; NoKey when an operation is none (etcd's words for it). TooManyOps of what is too long in itself."""
+    longest = max(len(request.compare), len(request.success), len(request.failure))
+    if longest > MAX_OPS:
+        raise TooManyOps(f"a transaction of {longest} operations is longer than {MAX_OPS}; split it")
     return TxnOp(
         [_compare(compare) for compare in request.compare if _known(compare)],
         [_op(op) for op in request.success],

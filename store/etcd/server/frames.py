@@ -1,29 +1,36 @@
-"""HTTP/2's frames (RFC 9113): their numbers, how one is written, and what ends a connection. Pure."""
+"""HTTP/2's frames (RFC 9113): their numbers, how one is written, and what is against the rules. Pure."""
 
 from struct import Struct
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, ACK, END_HEADERS, PADDED, PRIORITIZED = 0x1, 0x1, 0x4, 0x8, 0x20
-NO_ERROR, PROTOCOL, FLOW_CONTROL, FRAME_SIZE, REFUSED, CANCEL, COMPRESSION, CALM = 0, 1, 3, 6, 7, 8, 9, 11
+NO_ERROR, PROTOCOL, FLOW_CONTROL, CLOSED, FRAME_SIZE, REFUSED, CANCEL, COMPRESSION, CALM = 0, 1, 3, 5, 6, 7, 8, 9, 11
 HEADER_BYTES = 9
 DEFAULT_WINDOW = 65_535
 LARGEST_WINDOW = (1 << 31) - 1
-STREAM_WINDOW, WINDOW = 4 << 20, 64 << 20
-"""What a client may send of one call, and of all, before it is told that it was taken."""
-MAX_FRAME, MAX_BLOCK, MAX_STREAMS = 1 << 14, 1 << 16, 1 << 17
-INITIAL_WINDOW_SETTING, MAX_FRAME_SETTING = 4, 5
+MAX_FRAME = 1 << 14
+"""The largest that nobody has to allow."""
+PUSH_SETTING, STREAMS_SETTING, WINDOW_SETTING, FRAME_SETTING, HEADERS_SETTING = 2, 3, 4, 5, 6
 HEAD = Struct(">HBBBI")
 FOUR = Struct(">I")
 SETTING = Struct(">HI")
 
 
 class ProtocolError(Exception):
-    """The client broke HTTP/2's rules."""
+    """The client broke HTTP/2's rules: the connection ends."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+class StreamError(Exception):
+    """The client broke a rule that concerns one stream: that one ends."""
+
+    def __init__(self, stream: int, code: int) -> None:
+        super().__init__(f"stream {stream} broke a rule: {code}")
+        self.stream, self.code = stream, code
 
 
 def head(size: int, kind: int, flags: int, stream: int) -> bytes:
@@ -36,17 +43,19 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return head(len(payload), kind, flags, stream) + payload
 
 
-def settings() -> bytes:
+def greeting(*, streams: int, stream_window: int, window: int, headers: int) -> bytes:
     """What a server says first: its limits, and how much it takes at a time."""
-    values = ((3, MAX_STREAMS), (INITIAL_WINDOW_SETTING, STREAM_WINDOW), (6, MAX_BLOCK))
+    values = ((STREAMS_SETTING, streams), (WINDOW_SETTING, stream_window), (HEADERS_SETTING, headers))
     said = frame(SETTINGS, 0, 0, b"".join(SETTING.pack(*each) for each in values))
-    return said + frame(WINDOW_UPDATE, 0, 0, FOUR.pack(WINDOW - DEFAULT_WINDOW))
+    return said + frame(WINDOW_UPDATE, 0, 0, FOUR.pack(window - DEFAULT_WINDOW))
 
 
 def unpadded(flags: int, payload: bytes) -> bytes:
     """Without the padding. ProtocolError."""
     if not flags & PADDED:
         return payload
-    if not payload or payload[0] >= len(payload):
+    if not payload:
+        raise ProtocolError(FRAME_SIZE, "there is no room for the padding's length")
+    if payload[0] >= len(payload):
         raise ProtocolError(PROTOCOL, "the padding is longer than the frame")
     return payload[1 : len(payload) - payload[0]]

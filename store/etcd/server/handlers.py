@@ -18,6 +18,7 @@ from .cluster import Cluster
 from .election import Election
 from .kv import Kv
 from .lease import Leases
+from .limits import Limits
 from .lock import Lock
 from .maintenance import Maintenance
 from .member import Member, member
@@ -37,19 +38,19 @@ class Settings:
     certificates: bool = False
 
 
-async def handlers(engine: Engine, settings: Settings | None = None) -> Handlers:
+async def handlers(engine: Engine, settings: Settings | None = None, limits: Limits | None = None) -> Handlers:
     """Of an open engine, of either kind. Corrupt."""
     settings = settings or Settings()
     own = await member(engine, name=settings.name, urls=settings.urls)
     access = Access(engine, settings.tokens, certificates=settings.certificates)
-    return table(engine, own, access, settings.progress)
+    return table(engine, own, access, settings.progress, limits or Limits())
 
 
-def table(engine: Engine, member: Member, access: Access, progress: float) -> Handlers:
+def table(engine: Engine, member: Member, access: Access, progress: float, limits: Limits) -> Handlers:
     """The services put together."""
     kv, leases = Kv(engine, member, access), Leases(engine, member, access)
     maintenance = Maintenance(engine, member, access)
-    watches = Watches(engine, member, access, progress=progress)
+    watches = Watches(engine, member, access, progress=progress, most=limits.watches)
     queue = Queue(engine, kv, leases)
     election = Election(engine, member, kv, queue)
     return Handlers(

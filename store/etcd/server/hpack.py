@@ -1,7 +1,8 @@
 """HTTP/2's compressed headers (HPACK, RFC 7541), as much as a gRPC server needs. Pure.
 
 Clients say the same headers with each call, as references into a table that both sides keep. So a block that was seen
-before means what it meant then, until the table changes: the decoder remembers blocks by their bytes.
+before means what it meant then, until the table changes: the decoder remembers short blocks by their bytes. A byte may
+refer to a field of thousands, so what is decoded is limited too.
 """
 
 from collections import deque
@@ -12,8 +13,9 @@ from ...errors import Invalid
 Field = tuple[str, str]
 LIMIT = 4096
 """Bytes of the table: HTTP/2's usual SETTINGS_HEADER_TABLE_SIZE."""
-_ENTRY = 32
-_REMEMBERED = 128
+ENTRY = 32
+"""What an entry of the table, or a field, counts beside its letters."""
+_REMEMBERED, _SHORT = 64, 512
 _NAMES = (
     ":authority :method=GET :method=POST :path=/ :path=/index.html :scheme=http :scheme=https :status=200 :status=204 "
     ":status=206 :status=304 :status=400 :status=404 :status=500 accept-charset accept-encoding=gzip,~deflate "
@@ -45,6 +47,10 @@ _LENGTHS = bytes.fromhex(
 
 class HpackError(Invalid):
     """The headers make no sense: the connection is of no use any more (RFC 7541, section 2.3.3)."""
+
+
+class HeadersTooLarge(HpackError):
+    """They are more than a client was told to send."""
 
 
 Tree = list["Tree | int"]
@@ -92,9 +98,10 @@ def unhuffed(data: bytes) -> bytes:
 
 
 class Decoder:
-    """One direction of one connection."""
+    """One direction of one connection; `most`: bytes of a block's fields, decoded, with 32 for each."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 1 << 16) -> None:
+        self._most = most
         self._table: deque[Field] = deque()
         self._size, self._limit = 0, LIMIT
         self._known: dict[bytes, tuple[Field, ...]] = {}
@@ -104,35 +111,53 @@ class Decoder:
         known = self._known.get(block)
         if known is not None:
             return known
-        fields, changed = list[Field](), False
-        at = 0
         try:
+            at = self._sizes(block)
+            changed, fields, size = at > 0, list[Field](), 0
             while at < len(block):
-                first = block[at]
-                if first & 0x80:
-                    index, at = _number(block, at, 7)
-                    fields.append(self._field(index))
-                elif first & 0xE0 == 0x20:
-                    limit, at = _number(block, at, 5)
-                    self._resize(limit)
-                    changed = True
-                else:
-                    keeps = bool(first & 0x40)
-                    index, at = _number(block, at, 6 if keeps else 4)
-                    name, at = (self._field(index)[0], at) if index else _string(block, at)
-                    value, at = _string(block, at)
-                    fields.append((name, value))
-                    if keeps:
-                        self._add(name, value)
-                        changed = True
+                field, at, kept = self._next(block, at)
+                changed = changed or kept
+                size += len(field[0]) + len(field[1]) + ENTRY
+                if size > self._most:
+                    raise HeadersTooLarge(f"headers of more than {self._most} bytes")
+                fields.append(field)
         except IndexError:
             raise HpackError("a header block ends too early") from None
         found = tuple(fields)
         if changed:
             self._known.clear()
-        elif len(self._known) < _REMEMBERED:
+        elif len(block) <= _SHORT:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
             self._known[block] = found
         return found
+
+    def _sizes(self, block: bytes) -> int:
+        """Changes of the table's size, which stand at a block's beginning; returns where they end."""
+        at = 0
+        while at < len(block) and block[at] & 0xE0 == 0x20:
+            limit, at = _number(block, at, 5)
+            if limit > LIMIT:
+                raise HpackError(f"a header table of {limit} bytes is more than {LIMIT}")
+            self._limit = limit
+            self._evict()
+        return at
+
+    def _next(self, block: bytes, at: int) -> tuple[Field, int, bool]:
+        """One field, where it ends, and whether the table has it from now on."""
+        first = block[at]
+        if first & 0x80:
+            index, at = _number(block, at, 7)
+            return self._field(index), at, False
+        if first & 0xE0 == 0x20:
+            raise HpackError("the header table changes its size within a block")
+        keeps = bool(first & 0x40)
+        index, at = _number(block, at, 6 if keeps else 4)
+        name, at = (self._field(index)[0], at) if index else _string(block, at)
+        value, at = _string(block, at)
+        if keeps:
+            self._add(name, value)
+        return (name, value), at, keeps
 
     def _field(self, index: int) -> Field:
         if 0 < index <= len(STATIC):
@@ -141,21 +166,15 @@ class Decoder:
             raise HpackError(f"a header refers to entry {index}, which is not there")
         return self._table[index - len(STATIC) - 1]
 
-    def _resize(self, limit: int) -> None:
-        if limit > LIMIT:
-            raise HpackError(f"a header table of {limit} bytes is more than {LIMIT}")
-        self._limit = limit
-        self._evict()
-
     def _add(self, name: str, value: str) -> None:
         self._table.appendleft((name, value))
-        self._size += len(name) + len(value) + _ENTRY
+        self._size += len(name) + len(value) + ENTRY
         self._evict()
 
     def _evict(self) -> None:
         while self._size > self._limit:
             name, value = self._table.pop()
-            self._size -= len(name) + len(value) + _ENTRY
+            self._size -= len(name) + len(value) + ENTRY
 
 
 def encode(fields: Iterable[Field]) -> bytes:

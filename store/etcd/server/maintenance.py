@@ -1,6 +1,8 @@
 """The Maintenance service: alarms, status, defragmentation, hashes, snapshots. As in etcd, its refusals are internal
 texts with code 2, and some responses have no header."""
 
+import asyncio
+
 from ...auth import AuthError, Need
 from ...auth.needs import answer
 from ...embedded.engine import Engine
@@ -8,6 +10,7 @@ from .. import etcd_pb2 as pb
 from ..errors import Code, EtcdError
 from .access import Access
 from .calls import Caller, Send
+from .limits import SNAPSHOTS
 from .member import TERM, Member
 
 VERSION = "3.4.23"
@@ -19,6 +22,7 @@ class Maintenance:
 
     def __init__(self, engine: Engine, member: Member, access: Access) -> None:
         self._engine, self._member, self._access = engine, member, access
+        self._copies = asyncio.Semaphore(SNAPSHOTS)
 
     async def alarm(self, request: pb.AlarmRequest, caller: Caller) -> pb.AlarmResponse:
         """Alarms of the store itself; one of another member, or of another kind, can be neither raised nor ended."""
@@ -72,7 +76,7 @@ class Maintenance:
     async def snapshot(self, request: pb.Empty, caller: Caller, send: Send) -> None:
         """The copy in parts, each saying how many bytes follow it, then the SHA-256 of all of it."""
         self._admit(caller, Need.ROOT)
-        async with self._engine.snapshot() as snapshot:
+        async with self._copies, self._engine.snapshot() as snapshot:
             left = snapshot.size
             async for chunk in snapshot.chunks:
                 left = max(left - len(chunk), 0)

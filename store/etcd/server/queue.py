@@ -4,6 +4,8 @@ whoever was there first has what the line is for. Who waits looks at the one bef
 Everything goes through the KV service as the caller, who needs the rights to it.
 """
 
+import asyncio
+
 from ...embedded.engine import Engine
 from ...errors import Compacted
 from ...kv import EventKind
@@ -30,13 +32,22 @@ class Queue:
         return (await self._leases.grant(pb.LeaseGrantRequest(TTL=TTL), caller)).ID
 
     async def enter(self, prefix: bytes, lease: int, value: bytes, caller: Caller) -> pb.TxnResponse:
-        """Put the caller's key unless it is there; the second response is who is first. LeaseNotFound."""
+        """Put the caller's key unless it is there; the second response is who is first. LeaseNotFound. Who is gone
+        before this was answered is not in line either."""
         key = place(prefix, lease)
         put = pb.RequestOp(request_put=pb.PutRequest(key=key, value=value, lease=lease))
         get = pb.RequestOp(request_range=pb.RangeRequest(key=key))
         first = pb.RequestOp(request_range=first_of(prefix))
         absent = pb.Compare(key=key, target=pb.Compare.CREATE, create_revision=0)
-        return await self._kv.txn(pb.TxnRequest(compare=[absent], success=[put, first], failure=[get, first]), caller)
+        before = self._engine.revision
+        try:
+            return await self._kv.txn(
+                pb.TxnRequest(compare=[absent], success=[put, first], failure=[get, first]), caller
+            )
+        except asyncio.CancelledError:
+            newer = pb.Compare(key=key, target=pb.Compare.CREATE, result=pb.Compare.GREATER, create_revision=before)
+            await self._leave(key, newer, caller)
+            raise
 
     async def wait(self, prefix: bytes, revision: int, caller: Caller) -> pb.ResponseHeader:
         """Until nobody is left who was there before this revision."""
@@ -62,8 +73,11 @@ class Queue:
 
     async def leave(self, key: bytes, revision: int, caller: Caller) -> pb.TxnResponse:
         """Delete one's key, if it is still that one."""
+        return await self._leave(key, same(key, revision), caller)
+
+    async def _leave(self, key: bytes, still: pb.Compare, caller: Caller) -> pb.TxnResponse:
         delete = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key))
-        return await self._kv.txn(pb.TxnRequest(compare=[same(key, revision)], success=[delete]), caller)
+        return await self._kv.txn(pb.TxnRequest(compare=[still], success=[delete]), caller)
 
     async def still(self, key: bytes, revision: int, caller: Caller) -> None:
         """EtcdError when the caller's lease ended while it waited."""

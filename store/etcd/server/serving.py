@@ -7,10 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ...embedded.engine import Engine
+from .drivers.crowd import Crowd
 from .drivers.gateway import Gateway
 from .drivers.grpc import GrpcCalls
-from .drivers.listening import KEEPALIVE, Listening, Tls, addresses
+from .drivers.listening import Listening, addresses, affordable
+from .drivers.tls import Tls
 from .handlers import Settings, handlers
+from .limits import Limits
 
 GRACE = 2.0
 """Seconds in which calls that are under way may end."""
@@ -18,9 +21,10 @@ GRACE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """`addresses` are those listened on, with the ports that they got."""
+    """`addresses` are those listened on, with the ports that they got; `crowd` is who is there."""
 
     addresses: tuple[str, ...]
+    crowd: Crowd
     tls: Tls | None = None
     context: ssl.SSLContext | None = None
 
@@ -42,22 +46,24 @@ async def serving(
     *,
     tls: Tls | None = None,
     settings: Settings | None = None,
-    keepalive: float = KEEPALIVE,
+    limits: Limits | None = None,
     grace: float = GRACE,
 ) -> AsyncIterator[Served]:
     """Serve an open engine, which stays open afterwards, on each `host:port` or `unix:/path`. Unavailable."""
-    answers = await handlers(engine, settings)
+    limits = limits or Limits()
+    answers = await handlers(engine, settings, limits)
     context = None if tls is None else tls.context()
+    crowd = Crowd(affordable(limits))
     try:
         async with asyncio.TaskGroup() as tasks:
-            gateway, calls = Gateway(answers), GrpcCalls(answers, tasks)
-            listening = Listening(calls, gateway.protocol, keepalive=keepalive)
-            pulse = tasks.create_task(listening.keep_alive())
+            gateway, calls = Gateway(answers, crowd), GrpcCalls(answers, tasks)
+            listening = Listening(calls, crowd, gateway.protocol)
+            watch = tasks.create_task(crowd.watch())
             try:
                 bound = [await listening.listen(address, context) for address in addresses(listen)]
-                yield Served(tuple(bound), tls, context)
+                yield Served(tuple(bound), crowd, tls, context)
             finally:
-                pulse.cancel()
+                watch.cancel()
                 calls.end_streams()
                 await asyncio.gather(listening.close(grace), gateway.close(grace))
     except BaseExceptionGroup as group:

@@ -14,6 +14,7 @@ from ..errors import told
 from .access import Access
 from .calls import Caller, Send
 from .events import Encoder
+from .limits import MAX_WATCHES
 from .member import Member
 from .stream import NO_WATCH, Bell, Stream, Watch
 
@@ -22,11 +23,25 @@ PROGRESS = 600.0
 _FILTERS = {pb.WatchCreateRequest.NOPUT: EventKind.PUT, pb.WatchCreateRequest.NODELETE: EventKind.DELETE}
 
 
-class Watches:
-    """The service; `progress` in seconds."""
+class Places:
+    """How many watches a server has, of `most` that it takes."""
 
-    def __init__(self, engine: Engine, member: Member, access: Access, *, progress: float = PROGRESS) -> None:
+    def __init__(self, most: int) -> None:
+        self.most, self.taken = most, 0
+
+    def take(self) -> None:
+        self.taken += 1
+
+    def leave(self) -> None:
+        self.taken -= 1
+
+
+class Watches:
+    """The service; `progress` in seconds. It takes `most` watches."""
+
+    def __init__(self, engine: Engine, member: Member, access: Access, *, progress: float, most: int) -> None:
         self._engine, self._member, self._access, self._progress = engine, member, access, progress
+        self.places = Places(most)
         self._encoder = Encoder(engine)
 
     async def watch(self, requests: AsyncIterator[pb.WatchRequest], caller: Caller, send: Send) -> None:
@@ -34,7 +49,7 @@ class Watches:
         try:
             async with asyncio.TaskGroup() as tasks:
                 stream = Stream(self._member, self._encoder, send, tasks)
-                asking = _Asking(self._engine, self._member, self._access, caller, stream)
+                asking = _Asking(self._engine, self._member, self._access, caller, stream, self.places)
                 try:
                     tasks.create_task(stream.pump())
                     await self._read(requests, asking, stream, tasks)
@@ -69,9 +84,11 @@ class Watches:
 class _Asking:
     """The requests of one stream."""
 
-    def __init__(self, engine: Engine, member: Member, access: Access, caller: Caller, stream: Stream) -> None:
+    def __init__(
+        self, engine: Engine, member: Member, access: Access, caller: Caller, stream: Stream, places: Places
+    ) -> None:
         self._engine, self._member, self._access = engine, member, access
-        self._caller, self._stream = caller, stream
+        self._caller, self._stream, self._places = caller, stream, places
         self._next_id = 0
 
     async def create(self, request: pb.WatchCreateRequest) -> None:
@@ -106,6 +123,8 @@ class _Asking:
                 skips={_FILTERS[each] for each in request.filters if each in _FILTERS},
             )
         )
+        self._places.take()
+        leave.callback(self._places.leave)
         watch = Watch(watch_id, watcher, leave, request.prev_kv, request.progress_notify, request.fragment)
         watcher.wake = Bell(self._stream, watch)
         self._stream.watches[watch_id] = watch
@@ -133,6 +152,8 @@ class _Asking:
             return "mvcc: duplicate watch ID provided on the WatchStream"
         if end and end != b"\0" and key >= end:
             return "mvcc: watcher range is empty"
+        if len(self._stream.watches) >= MAX_WATCHES or self._places.taken >= self._places.most:
+            return "etcdserver: too many requests"
         return None
 
     def _free_id(self) -> int:

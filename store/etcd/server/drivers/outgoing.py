@@ -7,32 +7,62 @@ from typing import TYPE_CHECKING
 from ..frames import DEFAULT_WINDOW, MAX_FRAME
 
 if TYPE_CHECKING:
-    from .http2 import Stream
+    from .streams import Stream
 
 BUFFER = 1 << 18
 """Bytes to write before a connection's calls wait."""
+LARGEST_FRAME = 1 << 17
+"""Larger ones are not written, whatever a client takes: streams take turns."""
 
 
 class Outgoing:
-    """`window` and `max_frame` are the client's limits, `initial` what a new stream may send; `room` is set while the
-    socket takes more; `stuck` are the streams that wait for a window."""
+    """`window` and `max_frame` are the client's limits, `initial` what a new stream may send. `sent`: bytes of bodies
+    so far; `waiting`: those that are not, and `unread`: those of answers that are complete. `room` is set while the
+    socket takes more, `calm` while also few answers wait (`backlog`); `stuck` are the streams that have a window but
+    wait for the connection's, or for the socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, backlog: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parts: list[bytes] = []
         self._size, self._flushing = 0, False
+        self._backlog = backlog
         self.window, self.initial, self.max_frame = DEFAULT_WINDOW, DEFAULT_WINDOW, MAX_FRAME
+        self.sent = self.waiting = self.unread = 0
         self.stuck: dict[int, Stream] = {}
-        self.room = asyncio.Event()
-        self.room.set()
+        self.room, self.calm = asyncio.Event(), asyncio.Event()
+        self.resume()
 
     def attach(self, transport: asyncio.Transport | None) -> None:
         """From now on write there; None: nowhere."""
         self._transport = transport
         if transport is not None:
             transport.set_write_buffer_limits(high=BUFFER)
+        self.resume()
+
+    def pause(self) -> None:
+        """The socket takes no more."""
+        self.room.clear()
+        self.calm.clear()
+
+    def resume(self) -> None:
+        """It does again."""
         self.room.set()
+        self.leave_unread(0)
+        self.unstick()
+
+    def leave_unread(self, size: int) -> None:
+        """So many more bytes of answers wait for the client, or fewer."""
+        self.unread += size
+        if self.unread > self._backlog:
+            self.calm.clear()
+        elif self.room.is_set():
+            self.calm.set()
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that the socket has not taken."""
+        return self._size + (0 if self._transport is None else self._transport.get_write_buffer_size())
 
     def write(self, data: bytes) -> None:
         """With whatever else this turn of the loop writes."""
@@ -50,14 +80,11 @@ class Outgoing:
 
     def flush(self) -> None:
         """Now."""
-        if self._parts and self._transport is not None:
-            self._transport.write(b"".join(self._parts))
-        self._parts.clear()
-        self._size = 0
+        parts, self._parts, self._size = self._parts, [], 0
+        if parts and self._transport is not None:
+            self._transport.write(b"".join(parts))
 
     def unstick(self) -> None:
-        """The window grew: go on with who waits."""
-        for stream in list(self.stuck.values()):
-            if self.window <= 0:
-                break
-            stream.advance()
+        """There is more room: go on with who waits for it."""
+        while self.stuck and self.window > 0 and self.room.is_set():
+            next(iter(self.stuck.values())).advance()

@@ -9,7 +9,7 @@ import pytest
 from hawser.store.embedded.memory import MemoryEngine
 from hawser.store.etcd import etcd_pb2 as pb
 from hawser.store.etcd import services
-from hawser.store.etcd.server import frames
+from hawser.store.etcd.server import frames, limits
 from hawser.store.etcd.server.frames import PREFACE, frame
 from hawser.store.etcd.server.hpack import Decoder, encode
 from tests.wait import auntil
@@ -203,9 +203,13 @@ async def test_endless_headers_end_the_connection(raw: Raw) -> None:
 
 
 async def test_who_sends_more_than_the_window_is_let_go(raw: Raw) -> None:
-    raw.send(frame(frames.HEADERS, frames.END_HEADERS, 1, encode(PUT_HEADERS)))
-    for _ in range(frames.STREAM_WINDOW // 16_000 + 1):
-        raw.send(frame(frames.DATA, 0, 1, b"\0\0\0\x3e\x7b" + bytes(15_995)))
+    """Watches are asked for, and the answers not read: what is asked waits, as much as the window allows."""
+    fields = dict(PUT_HEADERS) | {":path": services.WATCH.path}
+    raw.send(frame(frames.SETTINGS, 0, 0, (4).to_bytes(2) + bytes(4)))
+    raw.send(frame(frames.HEADERS, frames.END_HEADERS, 1, encode(fields.items())))
+    asked = message(pb.WatchRequest(create_request=pb.WatchCreateRequest(key=bytes(10_000))))
+    for _ in range(limits.STREAM_WINDOW // len(asked) + 2):
+        raw.send(frame(frames.DATA, 0, 1, asked))
     assert await raw.farewell() == frames.FLOW_CONTROL
 
 
