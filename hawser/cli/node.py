@@ -90,9 +90,9 @@ def up(
         raise click.UsageError("--store-… say how to reach an etcd: give --store too")
     etcd = endpoints and Etcd(
         endpoints=tuple(endpoints.split(",")),
-        cacert=Path(store_cacert) if store_cacert else None,
-        cert=Path(store_cert) if store_cert else None,
-        key=Path(store_key) if store_key else None,
+        cacert=_absolute(store_cacert),
+        cert=_absolute(store_cert),
+        key=_absolute(store_key),
         user=store_user,
         password=os.environ.get("HAWSER_STORE_PASSWORD") if store_user else None,
     )
@@ -103,6 +103,11 @@ def up(
             found=_wanted(int(members), replace_after, certificate_life) if members else None,
         )
     )
+
+
+def _absolute(path: str | None) -> Path | None:
+    """It is kept for the next start, wherever that is."""
+    return Path(path).absolute() if path else None
 
 
 def _wanted(members: int, patience: float | None, life: float | None) -> "Wanted":

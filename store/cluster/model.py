@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import ip_address
+from pathlib import PurePath
 from typing import TypeVar
 
 import msgspec
@@ -150,16 +151,28 @@ def member_key(machine: str) -> str:
 
 
 def encode(record: object) -> bytes:
-    """A record as JSON."""
-    return msgspec.json.encode(record)
+    """A record as JSON; paths as they are written."""
+    return msgspec.json.encode(record, enc_hook=_as_text)
 
 
 def decode(kind: type[T], value: bytes, where: str) -> T:
     """A record from JSON, types taken strictly. Corrupt names `where` and what is wrong with it."""
     try:
-        return msgspec.json.decode(value, type=kind)
+        return msgspec.json.decode(value, type=kind, dec_hook=_from_text)
     except (msgspec.MsgspecError, Invalid) as error:
         raise Corrupt(f"{where} holds no {kind.__name__.lower()}: {error}") from error
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, PurePath):
+        return str(value)
+    raise NotImplementedError(type(value).__name__)
+
+
+def _from_text(kind: type, value: object) -> object:
+    if issubclass(kind, PurePath) and isinstance(value, str):
+        return kind(value)
+    raise NotImplementedError(kind.__name__)
 
 
 def check_joins(current: Membership | None, cluster: str) -> None:
