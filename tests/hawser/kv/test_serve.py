@@ -1,7 +1,7 @@
 """serve: sockets, TLS with client certificates, options, its end; and what is wrong with any of them."""
 
 import os
-import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 
 from hawser.cli.kv.serve import retention
 
-from .servers import HAWSER, Server, free_port, kv, popen
+from .servers import HAWSER, free_port, kv, popen
 
 
 def test_it_says_when_it_is_ready_serves_each_address_and_ends_on_sigterm(rundir: Path) -> None:
@@ -29,16 +29,7 @@ def test_it_says_when_it_is_ready_serves_each_address_and_ends_on_sigterm(rundir
     assert not (rundir / "s").exists()
 
 
-def test_what_was_acknowledged_is_there_after_sigkill(embedded: Server) -> None:
-    embedded.ok("put", "a", "1")
-    embedded.stop(signal.SIGKILL)
-    embedded.start()
-    assert embedded.ok("get", "a").text == "1\n"
-
-
 def test_its_supervisor_is_told(rundir: Path) -> None:
-    import socket
-
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
         told.bind(f"{rundir}/n")
         told.settimeout(20)
@@ -86,8 +77,10 @@ def test_options_that_make_no_sense_are_one_line(options: tuple[str, ...], tmp_p
     assert not outcome.out
 
 
-def test_a_port_that_is_taken_and_a_directory_that_is_none(embedded: Server, tmp_path: Path) -> None:
-    taken = kv("serve", "--data-dir", str(tmp_path / "d"), "--listen", f"127.0.0.1:{embedded.port}")
+def test_a_port_that_is_taken_and_a_directory_that_is_none(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        address = f"127.0.0.1:{holder.getsockname()[1]}"
+        taken = kv("serve", "--data-dir", str(tmp_path / "d"), "--listen", address)
     assert (taken.code, len(taken.err.splitlines())) == (5, 1)
     (tmp_path / "file").write_text("")
     outcome = kv("serve", "--data-dir", str(tmp_path / "file" / "d"), "--listen", "127.0.0.1:0")

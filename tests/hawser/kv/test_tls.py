@@ -71,7 +71,7 @@ def test_what_is_wrong_is_one_line(secured: Secured, tmp_path: Path) -> None:
         (plain, None, 5),
     ):
         options = () if files is None else ("--cacert", files[0], "--cert", files[1], "--key", files[2])
-        outcome = kv("--endpoints", endpoints, "--timeout", "1", *options, "get", "a")
+        outcome = kv("--endpoints", endpoints, "--timeout", "0.5", *options, "get", "a")
         assert (outcome.code, outcome.out, len(outcome.err.splitlines())) == (code, b"", 1), (files, outcome)
-    nobody = kv("--endpoints", secured.url, "--timeout", "1", "--cacert", ca, "get", "a")
+    nobody = kv("--endpoints", secured.url, "--timeout", "0.5", "--cacert", ca, "get", "a")
     assert (nobody.code, len(nobody.err.splitlines())) == (5, 1)

@@ -59,12 +59,13 @@ def test_a_revision_that_is_no_longer_kept(store: Server) -> None:
     assert "no longer kept" in outcome.err
 
 
-def test_a_watch_goes_on_after_the_server_was_killed(embedded: Server) -> None:
+def test_what_was_acknowledged_is_there_after_sigkill_and_a_watch_goes_on(embedded: Server) -> None:
     first = embedded.ok("put", "a", "1").text.strip()
     with embedded.running("watch", "a", "--rev", first) as watch:
         assert line_of(watch) == "PUT a 1"
         embedded.stop(signal.SIGKILL)
         embedded.start()
+        assert embedded.ok("get", "a").text == "1\n"
         embedded.ok("put", "a", "2")
         assert line_of(watch) == "PUT a 2"
 
