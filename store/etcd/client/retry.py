@@ -17,6 +17,7 @@ UNTOUCHED = frozenset(
         "etcdserver: too many requests",
         "etcdserver: rpc not supported for learner",
         "etcdserver: not capable",
+        "raft proposal dropped",
     }
 )
 STALE = frozenset(
