@@ -157,11 +157,13 @@ async def loaded(
             yield load
             load.over = True
         await load.truth.read()
-        log = Log(load.truth.changes)
+        log, last = Log(load.truth.changes), load.truth.last
         await auntil(lambda: all(_heard(watcher, log) for watcher in load.watchers), timeout=20, what="the watches")
         for task in following:
             task.cancel()
-        load.problems = _problems(load, log)
+        await asyncio.wait(following)
+        await load.truth.read()  # what was given up may have been done just now
+        load.problems = _problems(load, last)
 
 
 async def _toil(load: Load, name: str, client: EtcdClient, seed: int) -> None:
@@ -180,8 +182,8 @@ def _heard(watcher: Watcher, log: Log) -> bool:
     return watcher.reached() >= last
 
 
-def _problems(load: Load, log: Log) -> list[str]:
-    operations, last = load.history.operations(), load.truth.last
+def _problems(load: Load, last: int) -> list[str]:
+    operations, log = load.history.operations(), Log(load.truth.changes)
     return [
         *linearizable.check(operations).problems,
         *logged.check(operations, log),
