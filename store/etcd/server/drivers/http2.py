@@ -169,10 +169,19 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self.stop)
 
     def refuse(self, code: int, reason: str) -> None:
-        """Go, and tell the client why."""
+        """Go, and tell the client why. What it still sends is read for a moment: a socket closed before would take
+        what it was told away from it."""
         last = FOUR.pack(self._obeying.last)
+        for stream in list(self.streams):
+            self.lose(stream)
         self.out.write(frame(GOAWAY, 0, 0, last + FOUR.pack(code) + reason.encode()))
-        self.stop()
+        transport = self.transport
+        if self._stopped_at is None and transport is not None and transport.can_write_eof():
+            self.out.flush()
+            self._stopped_at = self._loop.time()
+            transport.write_eof()
+        else:
+            self.stop()
 
     def stop(self) -> None:
         """Go, after what was written."""

@@ -126,7 +126,6 @@ WATCHES = [
 ]
 
 
-@pytest.mark.xfail(reason="the engine's own limit of a key's length", strict=False)
 async def test_a_long_key(both: tuple[Client, Client]) -> None:
     request = PUT(key=b"long" * 5000)
     assert [await told(client, services.PUT, request) for client in both] == ["consent", "consent"]

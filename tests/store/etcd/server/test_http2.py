@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -11,77 +10,17 @@ from hawser.store.etcd import etcd_pb2 as pb
 from hawser.store.etcd import services
 from hawser.store.etcd.server import frames, limits
 from hawser.store.etcd.server.frames import PREFACE, frame
-from hawser.store.etcd.server.hpack import Decoder, encode
+from hawser.store.etcd.server.hpack import encode
 from tests.wait import auntil
 
+from .raw import PUT_HEADERS, Raw, message, raw_client
 from .servers import our_server
-
-PUT_HEADERS = (
-    (":method", "POST"),
-    (":scheme", "http"),
-    (":path", services.PUT.path),
-    ("content-type", "application/grpc"),
-    ("te", "trailers"),
-)
-
-
-def message(request: Any) -> bytes:
-    data: bytes = request.SerializeToString()
-    return b"\0" + len(data).to_bytes(4) + data
-
-
-class Raw:
-    """One connection, frame by frame."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self._decoder = Decoder()
-
-    def send(self, *frames: bytes) -> None:
-        self._writer.write(b"".join(frames))
-
-    def call(self, stream: int, request: Any, fields: Any = PUT_HEADERS) -> None:
-        self.send(
-            frame(frames.HEADERS, frames.END_HEADERS, stream, encode(fields)),
-            frame(frames.DATA, frames.END_STREAM, stream, message(request)),
-        )
-
-    async def next(self, *kinds: int) -> tuple[int, int, int, bytes]:
-        """The next frame of these kinds: kind, flags, stream, payload."""
-        async with asyncio.timeout(5):
-            while True:
-                head = await self._reader.readexactly(9)
-                payload = await self._reader.readexactly(int.from_bytes(head[:3]))
-                kind, flags, stream = head[3], head[4], int.from_bytes(head[5:])
-                if not kinds or kind in kinds:
-                    return kind, flags, stream, payload
-
-    async def answer(self) -> tuple[int, str | None]:
-        """The stream and status of the next call that ends."""
-        while True:
-            _, flags, stream, payload = await self.next(frames.HEADERS)
-            fields = dict(self._decoder.decode(payload))
-            if flags & frames.END_STREAM:
-                return stream, fields.get("grpc-status")
-
-    async def farewell(self) -> int:
-        """The code with which the connection ends."""
-        _, _, _, payload = await self.next(frames.GOAWAY)
-        async with asyncio.timeout(5):
-            while await self._reader.read(1 << 16):
-                pass
-        return int.from_bytes(payload[4:8])
 
 
 @pytest.fixture
 async def raw(engine: MemoryEngine) -> AsyncIterator[Raw]:
-    async with our_server(engine) as address:
-        host, _, port = address.rpartition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        opened = Raw(reader, writer)
-        opened.send(PREFACE, frame(frames.SETTINGS, 0, 0))
+    async with our_server(engine) as address, raw_client(address) as opened:
         yield opened
-        writer.close()
 
 
 async def test_a_call_by_hand(raw: Raw, engine: MemoryEngine) -> None:
@@ -172,34 +111,6 @@ async def test_a_call_that_makes_no_sense_fails_alone(
     assert await raw.answer() == (1, status)
     raw.call(3, pb.PutRequest(key=b"a"))
     assert await raw.answer() == (3, "0")
-
-
-@pytest.mark.parametrize(
-    ("broken", "code"),
-    [
-        (frame(frames.HEADERS, frames.END_HEADERS, 2, encode(PUT_HEADERS)), frames.PROTOCOL),
-        (frame(frames.HEADERS, frames.END_HEADERS, 1, b"\xff\xff\xff\xff\xff\xff\xff"), frames.COMPRESSION),
-        (frame(frames.HEADERS, 0, 1, b"") + frame(frames.PING, 0, 0, bytes(8)), frames.PROTOCOL),
-        (frame(frames.CONTINUATION, 0, 1, b""), frames.PROTOCOL),
-        (frame(frames.DATA, 0, 9, b""), frames.PROTOCOL),
-        (frame(frames.PUSH_PROMISE, 0, 1, b""), frames.PROTOCOL),
-        (frame(frames.PING, 0, 0, b"short"), frames.FRAME_SIZE),
-        (frame(frames.SETTINGS, 0, 0, b"short"), frames.FRAME_SIZE),
-        (frame(frames.WINDOW_UPDATE, 0, 0, b""), frames.FRAME_SIZE),
-        (frame(frames.WINDOW_UPDATE, 0, 0, b"\x7f\xff\xff\xff"), frames.FLOW_CONTROL),
-        (b"\xff\xff\xff" + bytes(6), frames.FRAME_SIZE),
-    ],
-)
-async def test_who_breaks_the_rules_is_told_and_let_go(raw: Raw, broken: bytes, code: int) -> None:
-    raw.send(broken)
-    assert await raw.farewell() == code
-
-
-async def test_endless_headers_end_the_connection(raw: Raw) -> None:
-    raw.send(frame(frames.HEADERS, 0, 1, b""))
-    for _ in range(6):
-        raw.send(frame(frames.CONTINUATION, 0, 1, bytes(16_000)))
-    assert await raw.farewell() == frames.CALM
 
 
 async def test_who_sends_more_than_the_window_is_let_go(raw: Raw) -> None:
