@@ -21,6 +21,7 @@ class Http1(web.RequestHandler):
             access_log=None,  # type: ignore[arg-type]
             auto_decompress=False,  # a few bytes may be very many
             keepalive_timeout=IDLE,
+            lingering_time=crowd.limits.flush,
         )
         self._clock, self._crowd = loop.time, crowd
         self._begun: float | None = None
