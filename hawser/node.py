@@ -204,7 +204,18 @@ class Node:
 
     async def leave(self) -> None:
         """Remove every container, announcement and network of this node, and its units; of a cluster, leave the others
-        what they have. Then end."""
+        what they have. Then end. Conflict: they cannot do without this machine, and nothing has changed."""
+        if self.clustered is not None:
+            await self.clustered.check_part()
+        try:
+            await self._leave()
+        except BaseException:
+            self._draining = False
+            self.registration.refresh()
+            raise
+        self.stop()
+
+    async def _leave(self) -> None:
         if self.alone():
             for name in {row["name"] for row in await self.units.listing()}:
                 await self.units.destroy(name)
@@ -230,7 +241,6 @@ class Node:
             await self.clustered.forget()
         elif not self.backing.own:
             Home(self.config.data / "cluster").forget()
-        self.stop()
 
     def begin_move(self, target: Etcd | None) -> Move:
         """Begin to move the store. Fault when it cannot, or does already."""
@@ -241,8 +251,10 @@ class Node:
         return self.move
 
     def alone(self) -> bool:
-        """Whether there is no other machine."""
-        return not set(self.machines.known) - {self.machine}
+        """Whether the store ends with this machine: it is its own, or no other machine of its cluster is there. An
+        etcd that others run goes on, with what machines that are off now have in it."""
+        theirs = self.clustered is None and not self.backing.own
+        return not theirs and not set(self.machines.known) - {self.machine}
 
     def _failures(self) -> list[str]:
         place = [self.registration.trouble] if self.registration.trouble else []
@@ -298,7 +310,10 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
         raise Fault("the node makes namespaces, links and mounts; run it as root", "denied")
     async with AsyncExitStack() as stack:
         stack.callback(hold(config.run).close)
-        machine = machine_id(config.data)
+        try:
+            machine = machine_id(config.data)
+        except OSError as error:
+            raise Fault(f"directory {config.data}: {error.strerror}; choose another with --data", "unavailable") from error
         backing, clustered = await open_store(config, machine, stack)
         local = ScopedStore(backing.store, f"{LOCAL}{machine}")
         if backing.own:

@@ -10,7 +10,7 @@ from typing import Any
 
 from hawser.store import TextStore
 from hawser.store.cluster.command import EtcdConfig
-from hawser.store.cluster.drivers.etcd_process import EtcdProcess
+from hawser.store.cluster.drivers.etcd_process import EtcdProcess, EtcdState
 from hawser.store.cluster.drivers.home import Home
 from hawser.store.cluster.joining import RenewAnswer
 from hawser.store.cluster.machines import Machines
@@ -92,7 +92,9 @@ class Clustered:
 
     def failures(self) -> list[str]:
         """What is not as it should be."""
-        found = [self.doors.trouble, self._rotation.trouble, self._own.trouble if self._own else ""]
+        status = self.process.status()
+        member = f"etcd member: {status.reason}" if status.state is EtcdState.FAILED else ""
+        found = [member, self.doors.trouble, self._rotation.trouble, self._own.trouble if self._own else ""]
         return [f"cluster: {reason}" for reason in found if reason]
 
     def doing(self) -> str:
@@ -103,16 +105,23 @@ class Clustered:
         """A new join token; see Doors."""
         return await self.doors.mint(ttl, uses, role)
 
+    async def check_part(self) -> None:
+        """Conflict when the others cannot do without this machine's member."""
+        await self._leaving().check()
+
     async def part(self) -> None:
         """Take this machine's member out of the cluster, after its data is elsewhere. Conflict, Unavailable."""
-        peer_url = self._ports.peer_url(self._address)
-        if await Leaving(self.store, self._members, self.machine, peer_url, self._others).run():
+        if await self._leaving().run():
             await self._where.learn(without=self.machine)
 
     async def forget(self) -> None:
         """This machine is of no cluster from now on; what its member had is deleted."""
         self.home.forget()
         await self.process.destroy()
+
+    def _leaving(self) -> Leaving:
+        peer_url = self._ports.peer_url(self._address)
+        return Leaving(self.store, self._members, self.machine, peer_url, self._others)
 
     def _machines(self) -> list[Machine]:
         return list(self._known.known.values()) if self._known is not None else []

@@ -6,11 +6,11 @@ it stays.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from hawser.store import Conflict, Store, Unavailable
 from hawser.store.cluster.model import Machine, Role, member_key
-from hawser.store.etcd.client.members import Members
+from hawser.store.etcd.client.members import Member, Members
 
 WITHIN, AGAIN = 60.0, 1.0
 
@@ -43,6 +43,24 @@ class Leaving:
                     return not last
             await asyncio.sleep(AGAIN)
 
+    async def check(self) -> None:
+        """Conflict when the others cannot do without this machine."""
+        listed = await self._members.list()
+        if any(self._peer_url in each.peer_urls for each in listed):
+            self._check(listed)
+
+    def _check(self, listed: Sequence[Member]) -> bool:
+        """Whether another machine can have a member in place of this one's. Conflict as `check`."""
+        taken, others = {each.name for each in listed}, list(self._others())
+        replaceable = any(_could_have_one(other) and other.id not in taken for other in others)
+        if others and len(listed) == 1 and not replaceable:
+            whose = "another machine uses" if len(others) == 1 else f"{len(others)} other machines use"
+            raise Refused(
+                f"{whose} this one's etcd member, and none can run one in its place: let it leave first, or have a "
+                "machine join that has etcd"
+            )
+        return replaceable
+
     async def _once(self, waited: float) -> bool | None:
         """One look and what follows; whether this is the last machine, once that is how it stands."""
         listed = await self._members.list()
@@ -50,20 +68,13 @@ class Leaving:
         if own is None:
             await self._store.delete(member_key(self._machine))
             return False
-        others = list(self._others())
-        if len(listed) == 1 and not others:
+        if len(listed) == 1 and not list(self._others()):
             return True
-        taken = {each.name for each in listed}
-        replaceable = any(_could_have_one(other) and other.id not in taken for other in others)
+        replaceable = self._check(listed)
         if replaceable and waited > 2 * WITHIN:
             raise Unavailable("no other machine has taken over this one's etcd member yet; try again")
         if len(listed) > 1 and (not replaceable or waited > WITHIN):
             await self._members.remove(own.id)
-        elif not replaceable:
-            raise Refused(
-                f"{len(others)} other machines use this one's etcd member, and none of them can run one in its place: "
-                "let them leave first, or join one that has etcd"
-            )
         return None
 
 

@@ -3,6 +3,7 @@ since the store may be waiting for it; it goes on when the node ends.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -47,19 +48,16 @@ async def open_clustered(
 
 
 async def _start(process: EtcdProcess, running: bool, *, founding: bool) -> None:
-    """Have the member run, when there is one, as it is to run now. StoreError when it is the cluster's first."""
+    """Have the member run, when there is one, as it is to run now. StoreError when it is the cluster's first; others
+    are not waited for: the cluster may do without them, or they without us."""
     if not founding and not running and not process.config.data.is_dir():
         return
-    try:
+    within = READY_WITHIN if founding else 0.0
+    with contextlib.nullcontext() if founding else contextlib.suppress(Unavailable, Conflict):
         if not running:
-            await process.start(READY_WITHIN)
+            await process.start(within)
         elif process.outdated():
-            await process.restart(process.config, READY_WITHIN)
-    except (Unavailable, Conflict) as error:
-        # the others may do without it, or be started later
-        if founding:
-            raise
-        log.warning("%s", error)
+            await process.restart(process.config, within)
 
 
 async def _settled(

@@ -68,11 +68,11 @@ class Whereabouts:
         urls = sorted(url for member in listed for url in member.client_urls)
         if not urls:
             return
-        await self._go(urls)
         endpoints = tuple(url.removeprefix("https://") for url in urls)
         if endpoints != self.membership.endpoints:
             self.membership = replace(self.membership, endpoints=endpoints)
             self._home.save_membership(self.membership)
+        await self._go(urls)
 
     async def renew(self) -> None:
         """Go to the same places anew, with the certificate of now."""
