@@ -1,11 +1,11 @@
 """Who may do what: etcd's users, roles, permissions and tokens. Pure.
 
 `change` makes the next state of users and roles, `Guard` checks requests against one, `Tokens` know who asks, `NEEDS`
-says what each call of etcd's services asks for, `encode` and `decode` keep the state.
+says what each call of etcd's services asks for, `encode` and `decode` keep the state. `jwt` and `certificates` need the library
+cryptography, so they are not handed on here: clients import this too.
 """
 
 from . import change
-from .certificates import common_name
 from .codec import decode, encode
 from .errors import (
     BY_TEXT,
@@ -32,7 +32,6 @@ from .errors import (
     VerifyOnly,
 )
 from .guard import Guard, LeaseKeys
-from .jwt import JwtTokens, load_key
 from .model import ROOT, AuthState, Identity, Permission, Right, Role, User
 from .needs import NEEDS, NEEDS_3_4, Need, answer
 from .passwords import hash_password, stored_password, verify_password
@@ -53,7 +52,6 @@ __all__ = [
     "Identity",
     "InvalidManagement",
     "InvalidToken",
-    "JwtTokens",
     "LeaseKeys",
     "Need",
     "NoPasswordUser",
@@ -80,12 +78,10 @@ __all__ = [
     "VerifyOnly",
     "answer",
     "change",
-    "common_name",
     "decode",
     "encode",
     "hash_password",
     "identify",
-    "load_key",
     "stored_password",
     "verify_password",
 ]

@@ -96,7 +96,7 @@ _TABLE = (
         Code.INVALID_ARGUMENT, "etcdserver: authentication failed, invalid user ID or password", ours.Denied, "log in"
     ),
     _Row(Code.UNAUTHENTICATED, "etcdserver: invalid auth token", ours.Denied, "log in again"),
-    _Row(Code.INVALID_ARGUMENT, "etcdserver: user name is empty", ours.Denied, "log in with a user and a password"),
+    _Row(Code.INVALID_ARGUMENT, "etcdserver: user name is empty", ours.Denied, "say who asks: --user NAME"),
     _Row(Code.INVALID_ARGUMENT, "etcdserver: invalid auth management", ours.Denied),
     _Row(Code.FAILED_PRECONDITION, "etcdserver: authentication is not enabled", ours.Conflict),
     _Row(Code.FAILED_PRECONDITION, "etcdserver: root user does not exist", ours.Conflict, "add the user root"),
@@ -162,6 +162,6 @@ def meant(code: int, text: str) -> StoreError:
     row = _BY_TEXT.get(text)
     if row is None:
         kind = _KINDS.get(Code(code), StoreError) if code in Code.__members__.values() else StoreError
-        return kind(text)
+        return kind(text.removeprefix("hawser: "))
     plain = row.text.removeprefix("etcdserver: ").removeprefix("mvcc: ")
     return row.error(f"{plain}; {row.advice}" if row.advice else plain)

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hawser.store.auth import ROOT, JwtTokens, load_key
+from hawser.store.auth import ROOT
+from hawser.store.auth.jwt import JwtTokens, load_key
 from tests.wait import until
 
 SECRET = b"the secret of the tests"

@@ -22,14 +22,13 @@ from hawser.store.auth import (
     Guard,
     Identity,
     InvalidToken,
-    JwtTokens,
     Need,
     Permission,
     Right,
     answer,
     change,
-    load_key,
 )
+from hawser.store.auth.jwt import JwtTokens, load_key
 from hawser.store.kv import Compare, DeleteOp, Op, PutOp, RangeOp, Target, TxnOp
 
 from .real import SECRET, TOKENS, RealEtcd, Refusal, b64, running

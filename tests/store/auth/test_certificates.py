@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from hawser.store.auth import InvalidToken, common_name
+from hawser.store.auth import InvalidToken
+from hawser.store.auth.certificates import common_name
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 DAY = datetime.datetime(2026, 1, 1)

@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from hawser.store import Invalid
-from hawser.store.auth import Identity, InvalidToken, JwtTokens, VerifyOnly, load_key
-from hawser.store.auth.jwt import METHODS
+from hawser.store.auth import Identity, InvalidToken, VerifyOnly
+from hawser.store.auth.jwt import METHODS, JwtTokens, load_key
 
 # RFC 7515, appendix A.1: a key and a token that others made
 RFC_KEY = base64.urlsafe_b64decode(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from google.protobuf.message import DecodeError, Message
 
-from ....auth import common_name
+from ....auth.certificates import common_name
 from ...errors import Code, EtcdError
 from ...services import CALLS, DELETE_RANGE, PUT, TXN
 from ..calls import AnyCall, Handlers, ManyToMany, OneToMany, Unary
