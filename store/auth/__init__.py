@@ -1,8 +1,8 @@
 """Who may do what: etcd's users, roles, permissions and tokens. Pure.
 
 `change` makes the next state of users and roles, `Guard` checks requests against one, `Tokens` know who asks, `NEEDS`
-says what each call of etcd's services asks for, `encode` and `decode` keep the state. `jwt` and `certificates` need the library
-cryptography, so they are not handed on here: clients import this too.
+says what each call of etcd's services asks for, `encode` and `decode` keep the state. `jwt` and `certificates` need
+the library cryptography, so they are not handed on here: clients import this too.
 """
 
 from . import change
