@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from ipaddress import ip_address
 
+from hawser.store import Unavailable
 from hawser.store.cluster import certificates, pem
 from hawser.store.cluster.certificates import Authority, Profile, Subject
 from hawser.store.cluster.drivers.home import Home
@@ -40,11 +41,15 @@ def issue_own(home: Home, authority: Authority, request: RenewRequest, life: flo
 
 def bring_up_to_date(home: Home, addresses: tuple[str, ...]) -> None:
     """Before anything else is started: a certificate that is valid and names the addresses of now. Where the CA's key
-    is not, it stays as it is. StoreError."""
-    authority = home.authority()
+    is not, it stays as it is. Unavailable when that is of no use any more."""
+    authority, text, now = home.authority(), home.identity(), time.time()
     if authority is None:
+        if now >= certificates.expiry(text):
+            raise Unavailable(
+                "this machine's certificate has expired while it was off: it must join again, with a token made on a "
+                "member's machine (hawser node join TOKEN)"
+            )
         return
-    text, now = home.identity(), time.time()
     named = certificates.subject_of(text)
     wanted = replace(named, addresses=tuple(map(ip_address, addresses)))
     ends = certificates.expiry(text)

@@ -16,7 +16,19 @@ from ..errors import Conflict, Denied, Invalid, Unavailable
 from ..kv import Compare, PutOp, Store, absent, unchanged
 from . import certificates, pem, tokens
 from .certificates import LIFE, Authority, Profile, Subject
-from .model import CLUSTER, TOKENS, Cluster, Role, decode, encode, machine_key, member_key, token_key
+from .model import (
+    CLUSTER,
+    MACHINES,
+    TOKENS,
+    Cluster,
+    Machine,
+    Role,
+    decode,
+    encode,
+    machine_key,
+    member_key,
+    token_key,
+)
 from .names import address_problem, id_problem, refuse
 from .tokens import Token, TokenRecord, TokenState
 
@@ -134,19 +146,25 @@ class Doorkeeper:
             )
             assert entry is not None
             certificates.check_request(csr, self._subject(request, spent.role))
-            await self._check_stranger(request.machine)
+            await self._check_stranger(request)
             if spent == record or (await self._store.txn([unchanged(entry)], [PutOp(where, encode(spent))])).succeeded:
                 return spent
         raise Unavailable("many machines use this token at once; try again")
 
-    async def _check_stranger(self, machine: str) -> None:
-        """Conflict when somebody with this id is of the cluster: a token is no way to take another one's place."""
+    async def _check_stranger(self, request: JoinRequest) -> None:
+        """Conflict when somebody with this id or one of these addresses is of the cluster: a token is no way to take
+        another one's place."""
+        machine = request.machine
         for key in (machine_key(machine), member_key(machine)):
             if await self._store.get(key) is not None:
                 raise Conflict(
                     f"a machine {machine} is in this cluster already: if this one is its copy, stop the node, delete "
                     "machine-id in its data directory, and join again; if it is the same, try again in some seconds"
                 )
+        for entry in (await self._store.range(MACHINES, prefix=True)).kvs:
+            other = decode(Machine, entry.value, entry.key)
+            if taken := sorted(set(request.addresses) & set(other.addresses)):
+                raise Conflict(f"address {taken[0]} is that of machine {other.id}: give this one's own (--address)")
 
     async def _record(self) -> Cluster:
         entry = await self._store.get(CLUSTER)

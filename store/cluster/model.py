@@ -28,6 +28,8 @@ MACHINES = ROOT + "machines/"
 TOKENS = ROOT + "tokens/"
 MEMBERS = ROOT + "members/"
 MEMBERSHIP_FILE = "cluster.json"
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for what it cannot read"""
 LEAST_PATIENCE, LEAST_LIFE = 5.0, 10.0
 
 
@@ -159,7 +161,7 @@ def decode(kind: type[T], value: bytes, where: str) -> T:
     """A record from JSON, types taken strictly. Corrupt names `where` and what is wrong with it."""
     try:
         return msgspec.json.decode(value, type=kind, dec_hook=_from_text)
-    except (msgspec.MsgspecError, Invalid) as error:
+    except (*UNREADABLE, Invalid) as error:
         raise Corrupt(f"{where} holds no {kind.__name__.lower()}: {error}") from error
 
 

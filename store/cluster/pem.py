@@ -10,20 +10,28 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from ..errors import Denied, Invalid
 
-UNREADABLE = (ValueError, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 def read_certificate(text: bytes) -> x509.Certificate:
     """The first certificate of a PEM text, or Invalid."""
     try:
         found = x509.load_pem_x509_certificate(text)
-        list(found.extensions)
+        _ = list(found.extensions), found.subject, found.public_key()
     except UNREADABLE as error:
         raise Invalid("certificate: this is not a whole one in PEM form") from error
     return found
@@ -33,7 +41,8 @@ def read_request(text: bytes) -> x509.CertificateSigningRequest:
     """A request (CSR), or Invalid."""
     try:
         found = x509.load_pem_x509_csr(text)
-        list(found.extensions)
+        # each is parsed only when it is asked for
+        _ = list(found.extensions), found.subject, found.public_key(), found.is_signature_valid
     except UNREADABLE as error:
         raise Invalid("certificate request: this is not a whole one in PEM form") from error
     return found

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from ...errors import StoreError, Unavailable
 from ..joining import Doorkeeper, JoinRequest, RenewRequest
+from ..model import UNREADABLE
 from .home import Home
 
 PORT = 7379
@@ -69,7 +70,7 @@ def _shown(request: web.Request) -> bytes | None:
 async def _body(request: web.Request, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(await request.read(), type=kind)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise web.HTTPBadRequest(text=f"bad request: {error}") from error
 
 

@@ -14,10 +14,12 @@ import msgspec
 from ...errors import Conflict, Denied, Invalid, NotFound, StoreError, Unavailable
 from .. import pem
 from ..joining import JoinAnswer, JoinRequest, RenewAnswer, RenewRequest
+from ..model import UNREADABLE
 from ..tokens import Token
 from .home import Home
 
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=3)
+OTHER_TIME = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, _HAS_EXPIRED (verify(1))
 KINDS: dict[int, type[StoreError]] = {400: Invalid, 403: Denied, 404: NotFound, 409: Conflict}
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -73,11 +75,14 @@ async def _ask(
             raise KINDS.get(answer.status, Unavailable)(body.decode(errors="replace")[:500] or answer.reason)
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise Unavailable(f"its answer makes no sense: {error}") from error
 
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    cause = error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error
+    if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in OTHER_TIME:
+        return f"its {cause.verify_message} by this machine's clock: compare the clocks of both machines"
     return str(error) or type(error).__name__

@@ -10,7 +10,7 @@ import pytest
 
 from hawser.faults import Fault
 from hawser.store.cluster import certificates
-from hawser.store.cluster.certificates import DAY
+from hawser.store.cluster.certificates import DAY, Authority
 from hawser.store.cluster.drivers.home import Home
 from tests.hawser.conftest import busybox
 from tests.store.cluster.local_etcd import needs_etcd
@@ -93,7 +93,7 @@ def test_killed_at_any_moment_it_goes_on_when_it_is_started_again(two: Fleet) ->
     fill(machine)
     before = keys(machine)
     machine.stop()
-    words = ("up", "--cluster-init", "3")
+    words: tuple[str, ...] = ("up", "--cluster-init", "3")
     for _ in range(KILLS):
         process = machine.begin(*words)
         moment = time.monotonic() + chance.uniform(0.3, LATEST)
@@ -153,9 +153,9 @@ def test_all_machines_were_off_for_longer_than_their_certificates_last(two: Flee
     machine.leave()
 
 
-def expire(home: Home) -> None:
+def expire(home: Home, authority: Authority | None = None) -> None:
     """A certificate that ended a day ago, in place of the one there is."""
-    authority = home.authority()
+    authority = authority or home.authority()
     assert authority is not None
     key, subject, then = certificates.new_key(), certificates.subject_of(home.identity()), time.time() - 8 * DAY
     csr = certificates.request(key, subject)

@@ -1,6 +1,7 @@
 """A machine knocks with a token and comes in once; what is wrong with it is said in one line, before any secret."""
 
 import asyncio
+import random
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -10,16 +11,28 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+import msgspec
 import pytest
 
-from hawser.store import Denied, Invalid, MemoryStore, Unavailable
+from hawser.store import Conflict, Denied, Invalid, MemoryStore, Unavailable
 from hawser.store.cluster import certificates, joining, pem, tokens
 from hawser.store.cluster.certificates import Authority, Profile, Subject
 from hawser.store.cluster.drivers.door import door
 from hawser.store.cluster.drivers.home import Home
 from hawser.store.cluster.drivers.knock import join, renew
 from hawser.store.cluster.joining import Doorkeeper, JoinRequest, RenewRequest, make_token
-from hawser.store.cluster.model import CLUSTER, Cluster, Role, encode
+from hawser.store.cluster.model import (
+    CLUSTER,
+    Capacity,
+    Cluster,
+    Machine,
+    Membership,
+    Role,
+    Versions,
+    encode,
+    machine_key,
+)
 from hawser.store.cluster.tokens import Token, TokenRecord, TokenState
 
 from .local_etcd import free_port
@@ -64,11 +77,11 @@ class Gate:
         return token, record
 
 
-def identify(home: Home, authority: Authority, machine: str, bundle: bytes) -> None:
+def identify(home: Home, authority: Authority, machine: str, bundle: bytes, now: float | None = None) -> None:
     subject = Subject(cluster=ID, machine=machine, addresses=(ADDRESS,), profile=Profile.MEMBER)
     key = certificates.new_key()
     request = certificates.request(key, subject)
-    issued = certificates.issue(authority, request, subject, now=time.time(), serial=time.time_ns())
+    issued = certificates.issue(authority, request, subject, now=now or time.time(), serial=time.time_ns())
     home.save_identity(issued, key, bundle)
 
 
@@ -219,3 +232,63 @@ async def test_a_home_is_whole_or_not_there(rundir: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in home.directory.iterdir()} == {0o600}
     home.forget()
     assert not home.directory.exists()
+
+
+async def test_a_token_is_no_way_to_take_another_ones_place(rundir: Path) -> None:
+    async with opened(rundir) as gate:
+        versions = Versions(hawser="1", kernel="6")
+        capacity = Capacity(cpus=1, memory=1, disk=1)
+        there = Machine(id="m5", addresses=("127.0.0.1",), capacity=capacity, versions=versions, started=1.0)
+        token, record = await gate.token()
+        await gate.store.put(machine_key("m5"), encode(there))
+        with pytest.raises(Conflict, match="a machine m5 is in this cluster already"):
+            await join(token, asking(token, machine="m5"))
+        with pytest.raises(Conflict, match=r"address 127\.0\.0\.1 is that of machine m5"):
+            await join(token, asking(token))
+        (listed,) = await joining.list_tokens(gate.store, gate.now)
+        assert listed.record == record, "nothing of the token is used up"
+
+
+@pytest.mark.parametrize("offset", [7200.0, -9 * certificates.DAY])
+async def test_clocks_that_differ_are_named(rundir: Path, offset: float) -> None:
+    async with opened(rundir) as gate:
+        identify(gate.home, gate.authority, "m1", gate.bundle, now=gate.now + offset)
+        async with door(gate.keeper, gate.home, "127.0.0.1", (port := free_port())):
+            token = replace((await gate.token())[0], endpoints=(f"127.0.0.1:{port}",))
+            with pytest.raises(Unavailable, match="compare the clocks of both machines"):
+                await join(token, asking(token))
+
+
+async def test_no_request_breaks_the_door(rundir: Path) -> None:
+    """Whatever bytes are changed: it is refused, with a reason."""
+    chance = random.Random(3)
+    async with opened(rundir) as gate, aiohttp.ClientSession() as session:
+        token, _ = await gate.token(uses=1000)
+        whole = msgspec.json.encode(asking(token))
+        nested = b'{"x":' + b"[" * 20_000
+        for body in (nested, b"", b"\xff", *(_spoilt(whole, chance) for _ in range(100))):
+            url = f"https://127.0.0.1:{gate.port}/v1/join"
+            async with session.post(url, data=body, ssl=False) as answer:
+                assert answer.status in (200, 400, 403), body
+                assert answer.status == 200 or await answer.text()
+
+
+def _spoilt(text: bytes, chance: random.Random) -> bytes:
+    spoilt = bytearray(text)
+    for _ in range(chance.randint(1, 4)):
+        spoilt[chance.randrange(len(spoilt))] = chance.randrange(256)
+    return bytes(spoilt)
+
+
+async def test_the_key_to_ask_with_is_kept_until_the_machine_is_in(rundir: Path) -> None:
+    home = Home(rundir / "home")
+    key = home.asking(certificates.new_key)
+    home.save_etcd({"left": "by an attempt that was cut off"})
+    home.start_anew()
+    assert home.asking(certificates.new_key) == key
+    assert [path.name for path in home.directory.iterdir()] == ["joining.pem"]
+    ca = "sha256:" + "0" * 64
+    home.save_membership(
+        Membership(cluster=ID, machine=NEW, role=Role.CLIENT, endpoints=("h:1",), ca=(ca,), joined=1.0)
+    )
+    assert home.asking(certificates.new_key) != key
