@@ -1,13 +1,27 @@
 """The KV service: ranges, puts, deletes, transactions, compaction."""
 
+import asyncio
+
 from ...auth import Need
 from ...embedded.engine import Engine
 from ...embedded.requests import check_put, check_txn
-from ...kv import DeleteResult, PutResult, TxnOp, TxnResult
+from ...kv import DeleteResult, PutResult, RangeResult, TxnOp, TxnResult
 from .. import etcd_pb2 as pb
+from ..errors import Code, EtcdError
 from .access import Access
 from .calls import Caller
-from .codec import delete_op, delete_response, put_op, put_response, range_op, range_response, txn_op, txn_response
+from .codec import (
+    delete_op,
+    delete_response,
+    kv_message,
+    put_op,
+    put_response,
+    range_op,
+    range_response,
+    txn_op,
+    txn_response,
+)
+from .limits import MAX_ANSWER, SLICE
 from .member import Member
 
 
@@ -22,7 +36,10 @@ class Kv:
         if self._access.enabled:
             self._access.guard.range(self._access.who(caller), request.key, request.range_end)
         result = await self._engine.read(op)
-        return range_response(result, self._member.header(result.revision))
+        header = self._member.header(result.revision)
+        if len(result.kvs) > SLICE:
+            return await _large(result, header)
+        return range_response(result, header)
 
     async def put(self, request: pb.PutRequest, caller: Caller) -> pb.PutResponse:
         op = put_op(request)
@@ -64,3 +81,18 @@ class Kv:
         if request.revision or self._engine.compacted:
             await self._engine.compact(request.revision)
         return pb.Done(header=self._member.header())
+
+
+async def _large(result: RangeResult[bytes], header: pb.ResponseHeader) -> pb.RangeResponse:
+    """The response with many keys, made while others are answered. EtcdError when it is too large."""
+    response = pb.RangeResponse(header=header, more=result.more, count=result.count)
+    size = 0
+    for begin in range(0, len(result.kvs), SLICE):
+        part = result.kvs[begin : begin + SLICE]
+        size += sum(len(entry.key) + len(entry.value) for entry in part)
+        if size > MAX_ANSWER:
+            text = f"grpc: trying to send message larger than max ({size} vs. {MAX_ANSWER})"
+            raise EtcdError(Code.RESOURCE_EXHAUSTED, text)
+        response.kvs.extend(map(kv_message, part))
+        await asyncio.sleep(0)
+    return response

@@ -19,6 +19,10 @@ MAX_BODY = 4 << 20
 """Of a request in JSON, in which bytes are a third longer."""
 MAX_DEPTH = 100
 """Of what is nested in JSON, as in protobuf."""
+MAX_ANSWER = 1 << 29
+"""Bytes of keys and values in the answer to a range; etcd's ends at 2 GiB, which nobody has twice in memory."""
+SLICE = 1000
+"""Keys of an answer that are made at a time; between them others are answered."""
 MAX_STREAMS = 1 << 14
 """Calls of a connection at a time; more are refused, and may be tried again."""
 STREAM_WINDOW, WINDOW = 4 << 20, 16 << 20

@@ -180,6 +180,7 @@ class Connection(asyncio.Protocol):
             self.out.flush()
             self._stopped_at = self._loop.time()
             transport.write_eof()
+            self.out.attach(None)
         else:
             self.stop()
 

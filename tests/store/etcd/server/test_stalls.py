@@ -79,6 +79,7 @@ async def test_many_frames_one_after_the_other_may_take_any_time(siege: Siege) -
         while loop.time() - began < 3 * HURRIED.frame:
             raw.send(ping[5:], ping[:5])
             await raw.next(frames.PING)
+            await asyncio.sleep(HURRIED.frame / 20)  # at any pace but a flood's
 
 
 async def test_a_quiet_connection_stays(siege: Siege) -> None:
