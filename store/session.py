@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from .background import background
-from .errors import LeaseNotFound, StoreError, Unavailable
+from .errors import Compacted, LeaseNotFound, StoreError, Unavailable
 from .kv import Compare, DeleteOp, EventKind, KeyValue, PutOp, RangeOp, RangeResult, SortBy, Store, Target, absent
 
 RENEWALS = 3
@@ -22,16 +22,17 @@ RENEWALS = 3
 class Session:
     """A lease that lives as long as this process and its way to the store; use `open_session`."""
 
-    def __init__(self, store: Store, lease: int, ttl: float) -> None:
+    def __init__(self, store: Store, lease: int, ttl: float, until: float) -> None:
         self.store, self.lease, self.ttl = store, lease, ttl
         self.lost = asyncio.Event()
+        self._until = until
 
     async def keep(self) -> None:
-        """Renew the lease until it is lost: ended by somebody, or not renewed in its time."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self.ttl
-        while loop.time() < until:
-            await asyncio.sleep(self.ttl / RENEWALS)
+        """Renew the lease until it is lost: ended by somebody, or not renewed in its time, which begins when it was
+        asked for and not when the answer came, so that it never ends at the store first."""
+        loop, until = asyncio.get_running_loop(), self._until
+        while (began := loop.time()) < until:
+            await asyncio.sleep(min(self.ttl / RENEWALS, until - began))
             began = loop.time()
             try:
                 async with asyncio.timeout_at(until):
@@ -47,8 +48,9 @@ class Session:
 @asynccontextmanager
 async def open_session(store: Store, ttl: float) -> AsyncIterator[Session]:
     """A session whose lease is revoked at the end. `ttl` in seconds."""
+    began = asyncio.get_running_loop().time()
     granted = await store.lease_grant(ttl)
-    session = Session(store, granted.id, granted.ttl)
+    session = Session(store, granted.id, granted.ttl, began + granted.ttl)
     try:
         async with background(session.keep()):
             yield session
@@ -80,10 +82,12 @@ class Election:
         self._store, self._prefix = store, f"{name}/"
 
     async def campaign(self, session: Session, value: bytes = b"") -> Held:
-        """Wait to be first. Unavailable when the session is lost meanwhile; a wait that is cancelled leaves no key."""
+        """Wait to be first. Unavailable when the session is lost meanwhile; a wait that is given up leaves no key. A
+        campaign cut off while it entered may leave one: it ends with the session, or the next campaign goes on with it.
+        """
         held = await self._enter(session, value)
         try:
-            await self._wait(held, session)
+            await self._first(held, session)
         except BaseException:
             await self._withdraw(held)
             raise
@@ -112,8 +116,9 @@ class Election:
             if first is not None and (now := (first.create_revision, first.mod_revision)) != seen:
                 seen = now
                 yield first
-            async with self._store.watch(self._prefix, prefix=True, from_revision=found.revision + 1) as watch:
-                await anext(watch)
+            with suppress(Compacted):  # look again
+                async with self._store.watch(self._prefix, prefix=True, from_revision=found.revision + 1) as watch:
+                    await anext(watch)
 
     async def _enter(self, session: Session, value: bytes) -> Held:
         key = f"{self._prefix}{session.lease:x}"
@@ -127,14 +132,21 @@ class Election:
             await self.proclaim(held, session, value)
         return held
 
-    async def _wait(self, held: Held, session: Session) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            lost = tasks.create_task(session.lost.wait())
-            turn = tasks.create_task(self._turn(held))
-            await asyncio.wait((lost, turn), return_when=asyncio.FIRST_COMPLETED)
-            lost.cancel()
-            turn.cancel()
-        if session.lost.is_set() or turn.cancelled() or not turn.result():
+    async def _first(self, held: Held, session: Session) -> None:
+        """Wait to be first, no longer than the session lives."""
+
+        async def lose() -> None:
+            await session.lost.wait()
+            limit.reschedule(0)
+
+        own = False
+        try:
+            async with asyncio.timeout(None) as limit, background(lose()):
+                own = await self._turn(held)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        if session.lost.is_set() or not own:
             raise Unavailable(f"the lease behind {held.key} ended while it waited; try again")
 
     async def _turn(self, held: Held) -> bool:
@@ -155,13 +167,12 @@ class Election:
             )
             if not older.kvs:
                 return True
-            await self._gone(older.kvs[0].key, older.revision + 1)
+            with suppress(Compacted):  # look again
+                await self._gone(older.kvs[0].key, older.revision + 1)
 
     async def _gone(self, key: str, revision: int) -> None:
-        async with self._store.watch(key, from_revision=revision) as watch:
-            async for batch in watch:
-                if any(event.kind is EventKind.DELETE for event in batch.events):
-                    return
+        async with self._store.watch(key, from_revision=revision, skips=(EventKind.PUT,)) as watch:
+            await anext(watch)
 
     async def _oldest(self) -> RangeResult:
         return await self._store.read(RangeOp(self._prefix, prefix=True, sort=SortBy.CREATE, limit=1))

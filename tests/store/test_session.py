@@ -1,12 +1,45 @@
 """Locks and elections: one at a time, in the order they came, fenced."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from hawser.store import MemoryStore, PutOp, Unavailable
+from hawser.store import Compacted, KeyValue, Lease, MemoryStore, PutOp, Unavailable
 from hawser.store.session import Election, Held, open_session
 from tests.wait import auntil
+
+
+class Slow(MemoryStore):
+    """Its word takes a while, and no lease is renewed."""
+
+    async def lease_grant(self, ttl: float, *, id: int = 0) -> Lease:
+        granted = await super().lease_grant(ttl, id=id)
+        await asyncio.sleep(0.3)
+        return granted
+
+    async def lease_keepalive(self, lease: int) -> Lease:
+        await asyncio.sleep(0.05)
+        raise Unavailable("not now")
+
+
+class Troubled(MemoryStore):
+    """Each watch and each read fails as often as it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.compacted, self.away = 0, False
+
+    def watch(self, key: str, **options: Any) -> Any:
+        if self.compacted:
+            self.compacted -= 1
+            raise Compacted("that is gone", 7)
+        return super().watch(key, **options)
+
+    async def get(self, key: str) -> KeyValue | None:
+        if self.away:
+            raise Unavailable("the store is away")
+        return await super().get(key)
 
 
 async def test_the_first_has_it_and_the_next_follows_in_order() -> None:
@@ -74,6 +107,40 @@ async def test_a_session_whose_lease_is_revoked_is_lost_and_its_wait_fails() -> 
             await store.lease_revoke(second.lease)
         await auntil(second.lost.is_set)
         assert not first.lost.is_set()
+
+
+async def test_a_session_is_lost_before_its_lease_can_have_ended() -> None:
+    """Its time begins when the lease is asked for, and a renewal that failed is not slept through."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with open_session(Slow(), 0.6) as session:
+        await session.lost.wait()
+    assert loop.time() - began < 0.72
+
+
+async def test_a_wait_goes_on_when_the_past_is_compacted_and_fails_as_the_store_does() -> None:
+    store = Troubled()
+    election, seen = Election(store, "lock"), list[bytes]()
+
+    async def observe() -> None:
+        async for leader in election.observe():
+            seen.append(leader.value)
+            if leader.value == b"2":
+                return
+
+    async with open_session(store, 5) as first, open_session(store, 5) as second:
+        held = await election.campaign(first, b"1")
+        store.compacted = 2  # of the observer, of who waits
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(observe())
+            tasks.create_task(election.campaign(second, b"2"))
+            await auntil(lambda: not store.compacted)
+            await election.resign(held)
+        assert seen == [b"1", b"2"]
+        store.away = True
+        with pytest.raises(Unavailable, match="the store is away"):
+            await election.campaign(first, b"3")
+        assert (await store.range("lock/", prefix=True)).count == 1
 
 
 async def test_a_wait_that_is_given_up_leaves_no_key() -> None:
