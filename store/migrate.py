@@ -1,22 +1,26 @@
 """From one store to another, whatever they are, with nothing lost: copy, follow, verify.
 
 `copy` takes all keys as they are at one revision, with their leases, a page at a time, while the source goes on.
-`follow` repeats on the target what changed since, in order, a revision a transaction. Once the source is quiet,
-`verify` holds both against each other by count and by hash. Revisions and versions are each store's own and do not
-move. Every step may be repeated: a copy that was cut off goes on over what it left.
+`follow` repeats on the target what changed since, in order, a revision a transaction, or several where it is larger
+than one may be. Once the source is quiet, `verify` holds both against each other by count and by hash. Revisions and
+versions are each store's own and do not move. Every step may be repeated: a copy that was cut off goes on over what it
+left.
 """
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 
-from .errors import Compacted, Conflict, LeaseExists, LeaseNotFound
-from .kv import DeleteOp, EventKind, KeyValue, Op, PutOp, Store, WatchBatch
+from .background import background
+from .digest import Digest
+from .errors import Compacted, Conflict, LeaseExists, LeaseNotFound, StoreError
+from .kv import DeleteOp, EventKind, KeyValue, Op, PutOp, RangeResult, Store, WatchBatch
+from .pages import pages
 
-PAGE = 1000
+__all__ = ["Digest", "Migration", "Progress", "digest"]
+
 BATCH, BYTES = 128, 1 << 20
 SMALLEST, RENEWAL = 2, 0.5
 
@@ -28,14 +32,6 @@ class Progress:
     phase: str
     done: int
     total: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Digest:
-    """What a store holds: how many keys, and a SHA-256 over every key, its value and whether a lease holds it."""
-
-    count: int
-    sha256: str
 
 
 Report = Callable[[Progress], None]
@@ -53,12 +49,12 @@ class Migration:
     async def copy(self, *, overwrite: bool = False) -> int:
         """All keys as of one revision; returns it. Conflict when the target holds keys that the source does not, unless
         those may go."""
-        await self._clear_target(overwrite)
         while True:
-            try:
-                return await self._copy()
-            except Compacted:  # the source moved on faster than this: what is there already is only put again
-                continue
+            with suppress(Compacted):  # the source moved on faster than this: what is there already is only put again
+                at = await self._source.range(b"\0", end=b"\0", limit=1)
+                await self._clear_target(at.revision, overwrite)
+                overwrite = True  # what the target has from now on came from here
+                return await self._copy(at)
 
     async def follow(self, upto: int | None = None) -> int:
         """What changed since, up to a revision (None: the source's now); returns it. Compacted: copy again."""
@@ -77,7 +73,8 @@ class Migration:
 
     async def verify(self) -> Digest:
         """Both hold the same now. Conflict when not; the source must be quiet."""
-        ours, theirs = await digest(self._source, self._report), await digest(self._target)
+        async with background(self._keep_alive()):
+            ours, theirs = await digest(self._source, self._report), await digest(self._target)
         if ours != theirs:
             raise Conflict(
                 f"the stores differ: {ours.count} keys, hash {ours.sha256[:12]}, against {theirs.count}, "
@@ -85,19 +82,19 @@ class Migration:
             )
         return ours
 
-    async def _clear_target(self, overwrite: bool) -> None:
-        """Whatever the target has must be in the source too, as a copy cut off leaves it, or goes."""
-        async for page in pages(self._target, 0):
-            for entry in page:
-                if await self._source.get(entry.key) is not None:
-                    continue
-                if not overwrite:
-                    key = entry.key.decode(errors="backslashreplace")
-                    raise Conflict(f"the target is not empty: it has {key}, which the source has not; empty it first")
-                await self._target.delete(entry.key)
+    async def _clear_target(self, revision: int, overwrite: bool) -> None:
+        """Whatever the target has must be in the source at that revision too, as a copy cut off leaves it, or goes."""
+        async for page in pages(self._target):
+            strange = {entry.key for entry in page}
+            first, after = page[0].key, page[-1].key + b"\0"
+            async for known in pages(self._source, revision, first, after, keys_only=True):
+                strange.difference_update(entry.key for entry in known)
+            if strange and not overwrite:
+                key = min(strange).decode(errors="backslashreplace")
+                raise Conflict(f"the target is not empty: it has {key}, which the source has not; empty it first")
+            await self._apply([DeleteOp(key) for key in sorted(strange)])
 
-    async def _copy(self) -> int:
-        at = await self._source.range(b"\0", end=b"\0", limit=1)
+    async def _copy(self, at: RangeResult[bytes]) -> int:
         done = 0
         async for page in pages(self._source, at.revision):
             ops: list[Op[bytes]] = [await self._put(entry) for entry in page]
@@ -142,6 +139,12 @@ class Migration:
             except LeaseNotFound:
                 self._leases.discard(lease)
 
+    async def _keep_alive(self) -> None:
+        while True:
+            with suppress(StoreError):  # told by whatever else asks the target
+                await self._renew()
+            await asyncio.sleep(RENEWAL)
+
     async def _end_leases(self) -> None:
         """Leases without keys come too, those that ended meanwhile go."""
         living = set(await self._source.leases())
@@ -155,33 +158,20 @@ class Migration:
     async def _apply(self, ops: Sequence[Op[bytes]]) -> None:
         await self._renew()
         for part in _parts(ops):
-            await self._target.txn([], part)
+            if len(part) == 1:  # the largest value that a store takes leaves no room for a transaction's words
+                await self._target.apply(part[0])
+            else:
+                await self._target.txn([], part)
 
 
 async def digest(store: Store[bytes], report: Report = lambda progress: None) -> Digest:
     """What a store holds now, read at one revision."""
     at = await store.range(b"\0", end=b"\0", limit=1)
-    count, whole = 0, hashlib.sha256()
+    found = Digest()
     async for page in pages(store, at.revision):
-        for entry in page:
-            for part in (entry.key, entry.value):
-                whole.update(len(part).to_bytes(8) + part)
-            whole.update(b"\1" if entry.lease else b"\0")
-        count += len(page)
-        report(Progress(phase="verify", done=count, total=at.count))
-    return Digest(count=count, sha256=whole.hexdigest())
-
-
-async def pages(store: Store[bytes], revision: int) -> AsyncIterator[tuple[KeyValue[bytes], ...]]:
-    """All keys at a revision (0: each page as it is by then), in order."""
-    start = b"\0"
-    while True:
-        found = await store.range(start, end=b"\0", limit=PAGE, revision=revision)
-        if found.kvs:
-            yield found.kvs
-        if not found.more:
-            return
-        start = found.kvs[-1].key + b"\0"
+        found.extend(page)
+        report(Progress(phase="verify", done=found.count, total=at.count))
+    return found
 
 
 def _parts(ops: Sequence[Op[bytes]]) -> list[list[Op[bytes]]]:
