@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from hawser.store import SqliteStore, TextStore
+from hawser.store.background import background
 from hawser.store.cluster.drivers.home import Home
 from hawser.store.migrate import Digest, Migration, Progress
 
@@ -34,9 +35,9 @@ class Move:
         self.result: asyncio.Future[Digest] = asyncio.get_running_loop().create_future()
 
     async def copy(self, *, overwrite: bool) -> AsyncGenerator[Progress, None]:
-        """Everything, while the node goes on. StoreError: nothing has changed for the machine."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._copy(overwrite))
+        """Everything, while the node goes on; who stops listening ends it. StoreError (in a group): nothing has changed
+        for the machine."""
+        async with background(self._copy(overwrite)):
             async for progress in self.rest():
                 yield progress
 

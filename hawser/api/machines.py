@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,9 @@ async def migrate(request: web.Request) -> web.StreamResponse:
 async def _moving(node: Node, target: Target) -> AsyncGenerator[object, None]:
     move = node.begin_move(target.etcd())
     try:
-        async for progress in move.copy(overwrite=target.overwrite):
-            yield asdict(progress)
+        async with aclosing(move.copy(overwrite=target.overwrite)) as told:
+            async for progress in told:
+                yield asdict(progress)
     except BaseException as error:
         node.move = None
         await move.give_up()
