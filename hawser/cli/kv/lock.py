@@ -115,8 +115,9 @@ async def _resign(election: "Election", held: "Held") -> None:
 @asynccontextmanager
 async def _watched(store: "Store", session: "Session", held: "Held") -> AsyncIterator[asyncio.Event]:
     """An event that is set once the lock is lost."""
+    from hawser.store.background import background
+
     lost = asyncio.Event()
-    failure: BaseException | None = None
 
     async def lease() -> None:
         await session.lost.wait()
@@ -126,16 +127,8 @@ async def _watched(store: "Store", session: "Session", held: "Held") -> AsyncIte
         await _deleted(store, held)
         lost.set()
 
-    async with asyncio.TaskGroup() as tasks:
-        watching = [tasks.create_task(lease()), tasks.create_task(key())]
-        try:
-            yield lost
-        except BaseException as error:  # raised below, as itself
-            failure = error
-        for task in watching:
-            task.cancel()
-    if failure is not None:
-        raise failure
+    async with background(lease(), key()):
+        yield lost
 
 
 async def _deleted(store: "Store", held: "Held") -> None:

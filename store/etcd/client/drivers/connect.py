@@ -1,11 +1,11 @@
 """A store on etcd, put together: endpoints, transport, calls, watches, and the tasks they need while it is open."""
 
-import asyncio
 import random
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
+from ....background import background
 from ....errors import Invalid
 from ..endpoints import Endpoint, parse
 from ..store import EtcdStore
@@ -44,8 +44,7 @@ async def connect(
         context(tls)
     credentials = None if user is None or password is None else Credentials(user, password)
     pool = Pool(endpoints, _opener(transport, tls), timeout=timeout, credentials=credentials, chance=chance)
-    failure: BaseException | None = None
-    async with asyncio.TaskGroup() as tasks:
+    async with background() as tasks:
         lines = Lines(pool, tasks, silence=silence)
 
         async def close() -> None:
@@ -55,12 +54,8 @@ async def connect(
         store = EtcdStore(pool, lines, choose=_lease_id, close=close)
         try:
             yield store
-        except BaseException as error:  # the caller's, and no reason for the group's own
-            failure = error
         finally:
             await store.close()
-    if failure is not None:
-        raise failure
 
 
 def _lease_id() -> int:

@@ -161,7 +161,7 @@ async def test_a_token_that_is_never_taken_is_denied() -> None:
 async def test_who_has_no_user_is_told_that_one_is_needed() -> None:
     empty = EtcdError(Code.INVALID_ARGUMENT, "etcdserver: user name is empty")
     async with pool([], a=[empty]) as cluster:
-        with pytest.raises(Denied, match="log in with a user"):
+        with pytest.raises(Denied, match="say who asks"):
             await read(cluster)
 
 
