@@ -151,16 +151,19 @@ class Obeying:
             stream.advance()
 
     def settings(self, flags: int, payload: bytes) -> None:
-        """The client's limits."""
+        """The client's limits. To look at all its streams costs as much as many other frames."""
         connection = self.connection
         if len(payload) % 6 or (flags & ACK and payload):
             raise ProtocolError(FRAME_SIZE, "settings have 6 bytes each, and their acknowledgement none")
-        connection.patience.spend()
+        connection.patience.spend(1 + len(connection.streams) // 8)
         if flags & ACK:
             return
         for at in range(0, len(payload), 6):
             self._set(*SETTING.unpack_from(payload, at))
-        connection.out.write(frame(SETTINGS, ACK, 0))
+        connection.out.write(frame(SETTINGS, ACK, 0))  # before anything that they allow
+        for stream in list(connection.streams.values()):
+            if stream.out and stream.window > 0:
+                stream.advance()
 
     def _set(self, name: int, value: int) -> None:
         out = self.connection.out
@@ -168,20 +171,13 @@ class Obeying:
             if value > LARGEST_WINDOW:
                 raise ProtocolError(FLOW_CONTROL, "the initial window is too large")
             more, out.initial = value - out.initial, value
-            self._widen(more)
+            for stream in self.connection.streams.values():
+                stream.window += more
+                if stream.window > LARGEST_WINDOW:
+                    raise ProtocolError(FLOW_CONTROL, f"the window of stream {stream.id} is too large")
         elif name == FRAME_SETTING:
             if not MAX_FRAME <= value < 1 << 24:
                 raise ProtocolError(PROTOCOL, f"frames cannot have {value} bytes")
             out.max_frame = min(value, LARGEST_FRAME)
         elif name == PUSH_SETTING and value > 1:
             raise ProtocolError(PROTOCOL, f"there is nothing to push {value} times")
-
-    def _widen(self, more: int) -> None:
-        streams = list(self.connection.streams.values())
-        self.connection.patience.spend(1 + len(streams) // 8)
-        for stream in streams:
-            stream.window += more
-            if stream.window > LARGEST_WINDOW:
-                raise ProtocolError(FLOW_CONTROL, f"the window of stream {stream.id} is too large")
-            if more > 0:
-                stream.advance()

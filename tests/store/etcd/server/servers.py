@@ -2,11 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
-import subprocess
-import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeVar
 
@@ -18,7 +13,7 @@ from hawser.store.etcd import services
 from hawser.store.etcd.errors import EtcdError
 from hawser.store.etcd.server import Settings, serving
 from hawser.store.etcd.services import Call
-from tests.wait import until
+from tests.etcd import member
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -87,30 +82,8 @@ async def our_server(engine: Any = None, settings: Settings | None = None) -> As
 @contextlib.contextmanager
 def real_etcd() -> Iterator[str]:
     """Its address."""
-    ports = []
-    for _ in range(2):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            ports.append(probe.getsockname()[1])
-    client, peer = (f"http://127.0.0.1:{port}" for port in ports)
-    with tempfile.TemporaryDirectory(prefix="hw-etcd-") as directory:
-        command = ["etcd", "--data-dir", directory, "--listen-client-urls", client, "--advertise-client-urls", client]
-        command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--bcrypt-cost", "4"]
-        command += ["--initial-cluster", f"default={peer}", "--unsafe-no-fsync"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            try:
-                until(lambda: _healthy(client), timeout=20, what="etcd answers")
-                yield client.removeprefix("http://")
-            finally:
-                process.terminate()
-
-
-def _healthy(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url + "/health", timeout=1) as answer:
-            return b"true" in answer.read()
-    except (OSError, urllib.error.URLError):
-        return False
+    with member("--bcrypt-cost", "4") as running:
+        yield running.address
 
 
 async def refused(answer: Any) -> tuple[int, str]:

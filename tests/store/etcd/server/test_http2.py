@@ -73,6 +73,19 @@ async def test_no_more_is_sent_than_the_windows_allow(raw: Raw, engine: MemoryEn
     assert await raw.answer() == (1, "0")
 
 
+async def test_what_settings_allow_comes_after_their_acknowledgement(raw: Raw, engine: MemoryEngine) -> None:
+    """A client holds to its old limits until then (RFC 9113, 6.5.3)."""
+    await engine.put(b"big", bytes(100_000))
+    fields = dict(PUT_HEADERS) | {":path": services.RANGE.path}
+    raw.send(frame(frames.SETTINGS, 0, 0, (4).to_bytes(2) + bytes(4)))
+    raw.call(1, pb.RangeRequest(key=b"big"), fields.items())
+    await raw.next(frames.HEADERS)
+    larger = (5).to_bytes(2) + (1 << 15).to_bytes(4)
+    raw.send(frame(frames.SETTINGS, 0, 0, (4).to_bytes(2) + (1 << 20).to_bytes(4) + larger))
+    assert (await raw.next(frames.SETTINGS, frames.DATA))[:2] == (frames.SETTINGS, frames.ACK)
+    assert len((await raw.next(frames.DATA))[3]) == 1 << 15
+
+
 async def test_a_call_that_was_given_up_is_forgotten(raw: Raw, engine: MemoryEngine) -> None:
     watch = dict(PUT_HEADERS) | {":path": services.WATCH.path}
     raw.send(
