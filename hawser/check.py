@@ -8,11 +8,13 @@ answers None when the part works, else one line: what is missing and what to do.
 import ctypes
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 CLONE = {
@@ -187,6 +189,24 @@ def _in_child(probe: Callable[[], str | None]) -> str | None:
     return answer.strip() or (None if answer else "the probe died")
 
 
+def etcd() -> str | None:
+    program = shutil.which("etcd")
+    if program is None:
+        return "etcd is not found; install Debian's etcd-server, or use an etcd that runs elsewhere: --store"
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
+    version = said.partition("\n")[0].rpartition(" ")[2]
+    parts = version.split(".")
+    if len(parts) < 2 or not all(part.isdigit() for part in parts[:2]):
+        return f"{program} says its version is {version!r}; hawser knows etcd 3.4 and later"
+    return None if (int(parts[0]), int(parts[1])) >= (3, 4) else f"etcd {version} is too old; use 3.4 or later"
+
+
+def grpc() -> str | None:
+    if find_spec("grpc") is None:
+        return "the package grpcio is not installed; the slower JSON gateway of etcd is used instead"
+    return None
+
+
 PROBES: tuple[tuple[str, str, bool, Callable[[], str | None]], ...] = (
     ("root", "everything", True, root),
     ("namespaces", "containers, networks, labs", True, namespaces),
@@ -197,6 +217,8 @@ PROBES: tuple[tuple[str, str, bool, Callable[[], str | None]], ...] = (
     ("cpu, memory, pids", "limits of containers", False, controllers),
     ("ipv6", "IPv6 addresses of networks", False, ipv6),
     ("forwarding", "networks' way out, published ports", False, forwarding),
+    ("etcd", "clusters that hawser founds or joins as a member", False, etcd),
+    ("grpc", "the client of etcd", False, grpc),
 )
 
 
