@@ -217,7 +217,7 @@ async def test_a_snapshot_that_nobody_reads(kept: SqliteEngine, rundir: Path) ->
     """It stops nobody from writing, others wait for it, and nothing of it is left, on the disk or as open files."""
     for number in range(20):
         await kept.put(b"%d" % number, bytes(100_000))
-    async with serving(kept, ["127.0.0.1:0"], limits=Limits(stalled=1.0), grace=0.2) as served:
+    async with serving(kept, ["127.0.0.1:0"], limits=Limits(stalled=0.4), grace=0.2) as served:
         async with contextlib.AsyncExitStack() as stack:
             stalled = [await stack.enter_async_context(raw_client(served.addresses[0])) for _ in range(4)]
             for raw in stalled:
