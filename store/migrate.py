@@ -91,7 +91,10 @@ class Migration:
                 strange.difference_update(entry.key for entry in known)
             if strange and not overwrite:
                 key = min(strange).decode(errors="backslashreplace")
-                raise Conflict(f"the target is not empty: it has {key}, which the source has not; empty it first")
+                what = f"the target is not empty: it has {key}, which the source has not"
+                raise Conflict(f"{what}; empty it, or --overwrite")
+                    f"the target is not empty: it has {key}, which the source has not; empty it, or --overwrite"
+                )
             await self._apply([DeleteOp(key) for key in sorted(strange)])
 
     async def _copy(self, at: RangeResult[bytes]) -> int:

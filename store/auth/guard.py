@@ -11,6 +11,7 @@ tells anybody a lease's keys: later releases close them as CVE-2023-32082 and CV
 
 from collections.abc import Callable, Iterable, Sequence
 
+from ..embedded.keyspace import NO_END, upper_bound
 from ..kv import DeleteOp, Op, PutOp, RangeOp, TxnOp
 from .errors import Anonymous, OldRevision, PermissionDenied, UserNotFound
 from .model import AuthState, Identity, Right
@@ -136,5 +137,4 @@ def _asked(key: bytes, end: bytes | None, prefix: bool) -> tuple[bytes, bytes]:
     """Our ways to say a range as etcd's key and end."""
     if not prefix:
         return key, end or b""
-    stem = key.rstrip(b"\xff")
-    return key or b"\0", stem[:-1] + bytes((stem[-1] + 1,)) if stem else b"\0"
+    return key or NO_END, upper_bound(key) or NO_END

@@ -172,7 +172,10 @@ def _part(content: Mapping[str, object]) -> bytes:
 
 def _read(part: bytes) -> Mapping[str, Any]:
     """ValueError."""
-    content = json.loads(_bare(part))
+    try:
+        content = json.loads(_bare(part))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if not isinstance(content, dict):
         raise ValueError("not an object")
     return content

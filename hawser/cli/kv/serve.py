@@ -5,12 +5,14 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...faults import Fault
 from .where import first
 
 if TYPE_CHECKING:
@@ -131,11 +133,13 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     engine = await SqliteEngine.open(directory, keep=keep, age=age, quota=options["quota"] or None)
+    made = list[Path]()
     try:
-        _clear_sockets(listen)
+        _make_way(listen)
         certificates = tls is not None and tls.authority is not None
         settings = Settings(name=options["name"], urls=_urls(listen, tls), certificates=certificates)
         async with serving(engine, listen, tls=tls, settings=settings) as served:
+            made += _sockets(listen)
             shown = f"{directory} at revision {engine.revision}, on {', '.join(served.addresses)}"
             print(f"hawser: kv serve: {shown}", file=sys.stderr, flush=True)
             loop.add_signal_handler(signal.SIGHUP, _reload, served)
@@ -144,7 +148,8 @@ async def _serve(
             notify("STOPPING=1")
     finally:
         await engine.close()
-        _clear_sockets(listen)
+        for path in made:
+            path.unlink(missing_ok=True)
 
 
 def _reload(served: "Served") -> None:
@@ -157,12 +162,21 @@ def _reload(served: "Served") -> None:
         )
 
 
-def _clear_sockets(listen: list[str]) -> None:
-    """What a server that was killed left; the lock of the directory says that none runs on it."""
-    for address in listen:
-        if address.startswith("unix:"):
-            with contextlib.suppress(OSError):
-                Path(address.removeprefix("unix:")).unlink()
+def _sockets(listen: list[str]) -> list[Path]:
+    return [Path(address.removeprefix("unix:")) for address in listen if address.startswith("unix:")]
+
+
+def _make_way(listen: list[str]) -> None:
+    """Remove the sockets that a killed server left. Fault when somebody answers there, or when it is no socket."""
+    for path in _sockets(listen):
+        if not path.exists():
+            continue
+        if not path.is_socket():
+            raise Fault(f"{path} is there and no socket; choose another path for --listen", "conflict")
+        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+            probe.connect(str(path))
+            raise Fault(f"another server listens on {path}; stop it, or choose another path", "conflict")
+        path.unlink(missing_ok=True)
 
 
 def _urls(listen: list[str], tls: "Tls | None") -> tuple[str, ...]:

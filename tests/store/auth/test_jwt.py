@@ -53,7 +53,9 @@ def test_a_changed_token_is_none(tokens: JwtTokens) -> None:
     header, claims, signature = tokens.issue("u", 7, now=1000).split(".")
     other = base64.urlsafe_b64encode(b'{"username":"root","revision":7}').rstrip(b"=").decode()
     none = base64.urlsafe_b64encode(b'{"alg":"none"}').rstrip(b"=").decode()
+    deep = base64.urlsafe_b64encode(b"[" * 99_999).decode()
     for forged in (
+        f"{deep}.{claims}.{signature}",
         f"{header}.{other}.{signature}",
         f"{none}.{claims}.{signature}",
         f"{none}.{claims}.",
