@@ -93,8 +93,6 @@ class Migration:
                 key = min(strange).decode(errors="backslashreplace")
                 what = f"the target is not empty: it has {key}, which the source has not"
                 raise Conflict(f"{what}; empty it, or --overwrite")
-                    f"the target is not empty: it has {key}, which the source has not; empty it, or --overwrite"
-                )
             await self._apply([DeleteOp(key) for key in sorted(strange)])
 
     async def _copy(self, at: RangeResult[bytes]) -> int:
