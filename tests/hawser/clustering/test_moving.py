@@ -1,15 +1,13 @@
 """A running machine's store moves into a real etcd and back: nothing is lost, nothing stops."""
 
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hawser.faults import Fault
+from tests.etcd import member, needs_etcd
 from tests.hawser.conftest import NodeProcess
-from tests.store.cluster.local_etcd import free_port, needs_etcd
 from tests.wait import until
 
 pytestmark = [pytest.mark.root, needs_etcd]
@@ -18,31 +16,9 @@ UNIT = "[Service]\nExecStart=/bin/sleep 1000\n"
 
 
 @pytest.fixture
-def etcd(rundir: Path) -> Iterator[str]:
-    client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-    command = [
-        "etcd",
-        "--data-dir",
-        str(rundir / "etcd"),
-        "--unsafe-no-fsync",
-        "--logger",
-        "zap",
-        "--log-level",
-        "error",
-    ]
-    command += ["--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer]
-    command += ["--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            until(lambda: healthy(client), timeout=20, what="etcd")
-            yield client
-        finally:
-            process.terminate()
-
-
-def healthy(url: str) -> bool:
-    probe = ["etcdctl", "--endpoints", url, "endpoint", "health", "--command-timeout=1s"]
-    return subprocess.run(probe, capture_output=True, env={"ETCDCTL_API": "3"}, check=False).returncode == 0
+def etcd() -> Iterator[str]:
+    with member() as running:
+        yield running.url
 
 
 def move(node: NodeProcess, **target: Any) -> list[dict[str, object]]:

@@ -17,10 +17,10 @@ from typing import BinaryIO
 import pytest
 
 from hawser.cli import run
+from tests.etcd import NO_FSYNC, argv, free_port
 from tests.wait import until
 
 HAWSER = str(Path(sys.executable).parent / "hawser")
-ETCD = shutil.which("etcd")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Server:
     @contextmanager
     def started(self) -> Iterator[None]:
         """Until the end of the block. Skips the test when there is no etcd."""
-        if self.kind == "etcd" and ETCD is None:
+        if self.kind == "etcd" and shutil.which("etcd") is None:
             pytest.skip("no etcd on this machine; apt-get install etcd-server")
         self.start()
         try:
@@ -96,11 +96,7 @@ class Server:
         data = str(self.directory / "data")
         if self.kind == "hawser":
             return [HAWSER, "kv", "serve", "--data-dir", data, "--listen", f"127.0.0.1:{self.port}", *self.extra]
-        assert ETCD is not None
-        peer = f"http://127.0.0.1:{free_port()}"
-        command = [ETCD, "--data-dir", data, "--listen-client-urls", self.url, "--advertise-client-urls", self.url]
-        command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--unsafe-no-fsync"]
-        return [*command, "--initial-cluster", f"default={peer}", "--logger", "zap", *self.extra]
+        return argv(Path(data), self.url, f"http://127.0.0.1:{free_port()}", NO_FSYNC, "--logger", "zap", *self.extra)
 
     def _answers(self) -> bool:
         assert self.process is not None
@@ -144,13 +140,6 @@ def popen(
             yield process
         finally:
             process.kill()
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def line_of(process: subprocess.Popen[str]) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from hawser.cli.kv.serve import retention
+from tests.etcd import free_port
 
-from .servers import HAWSER, free_port, kv, popen
+from .servers import HAWSER, kv, popen
 
 
 def test_it_says_when_it_is_ready_serves_each_address_and_ends_on_sigterm(rundir: Path) -> None:
@@ -27,6 +28,31 @@ def test_it_says_when_it_is_ready_serves_each_address_and_ends_on_sigterm(rundir
         process.terminate()
         assert process.wait(20) == 0
     assert not (rundir / "s").exists()
+
+
+def test_it_takes_no_path_from_anybody_but_a_server_that_is_gone(rundir: Path) -> None:
+    at = f"{rundir}/s"
+
+    def command(directory: str, path: str) -> list[str]:
+        return [HAWSER, "kv", "serve", "--data-dir", f"{rundir}/{directory}", "--listen", f"unix:{path}"]
+
+    with popen(command("d", at)) as first:
+        assert first.stderr is not None
+        first.stderr.readline()
+        (rundir / "file").write_text("mine")
+        for path, why in ((at, "another server listens on"), (f"{rundir}/file", "no socket")):
+            refused = subprocess.run(command("e", path), capture_output=True, text=True, timeout=20, check=False)
+            assert (refused.returncode, len(refused.stderr.splitlines())) == (4, 1)
+            assert why in refused.stderr
+        assert kv("--endpoints", f"unix:{at}", "put", "a", "1").code == 0
+        assert (rundir / "file").read_text() == "mine"
+        first.kill()
+        first.wait(20)
+    assert (rundir / "s").exists()
+    with popen(command("d", at)) as again:
+        assert again.stderr is not None
+        again.stderr.readline()
+        assert kv("--endpoints", f"unix:{at}", "get", "a").text == "1\n"
 
 
 def test_its_supervisor_is_told(rundir: Path) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.etcd import free_port
 from tests.wait import until
 
-from .servers import Server, free_port, kv
+from .servers import Server, kv
 
 
 def test_compaction_and_what_is_read_before_and_after(store: Server) -> None:

@@ -4,17 +4,14 @@ import base64
 import contextlib
 import http.client
 import json
-import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from hawser.store.auth import ROOT
 from hawser.store.auth.jwt import JwtTokens, load_key
-from tests.wait import until
+from tests.etcd import member
 
 SECRET = b"the secret of the tests"
 TOKENS = JwtTokens(load_key("HS256", SECRET), ttl=600)
@@ -76,35 +73,9 @@ class RealEtcd:
 
 @contextlib.contextmanager
 def running() -> Iterator[RealEtcd]:
-    ports = []
-    for _ in range(2):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            ports.append(probe.getsockname()[1])
-    client, peer = (f"http://127.0.0.1:{port}" for port in ports)
-    with tempfile.TemporaryDirectory(prefix="hw-etcd-") as directory:
-        secret = Path(directory, "secret")
-        secret.write_bytes(SECRET)
-        command = ["etcd", "--data-dir", f"{directory}/data", "--unsafe-no-fsync", "--bcrypt-cost", "4"]
-        command += ["--listen-client-urls", client, "--advertise-client-urls", client]
-        command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
-        command += ["--initial-cluster", f"default={peer}"]
-        command += ["--auth-token", f"jwt,sign-method=HS256,priv-key={secret},ttl=10m"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            try:
-                until(lambda: _answers(ports[0]), timeout=20, what="etcd answers")
-                yield RealEtcd(ports[0])
-            finally:
-                process.terminate()
-
-
-def _answers(port: int) -> bool:
-    try:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
-        connection.request("GET", "/health")
-        with connection.getresponse() as answer:
-            return b"true" in answer.read()
-    except OSError:
-        return False
-    finally:
-        connection.close()
+    with tempfile.NamedTemporaryFile() as secret:
+        secret.write(SECRET)
+        secret.flush()
+        token = f"jwt,sign-method=HS256,priv-key={secret.name},ttl=10m"
+        with member("--bcrypt-cost", "4", "--auth-token", token) as etcd:
+            yield RealEtcd(etcd.port)

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator
@@ -18,20 +16,12 @@ from hawser.store.cluster import certificates, pem
 from hawser.store.cluster.certificates import Authority, Profile, Subject
 from hawser.store.cluster.command import ClusterState, EtcdConfig, Tls
 from hawser.store.cluster.drivers.etcd_process import EtcdProcess
+from tests.etcd import free_port
 
 CLUSTER = "c1"
-PORTS = iter(range(12_000 + os.getpid() % 1000 * 20, 32_768))
 needs_etcd = pytest.mark.skipif(
     shutil.which("etcd") is None or shutil.which("etcdctl") is None, reason="needs Debian's etcd-server and etcd-client"
 )
-
-
-def free_port() -> int:
-    """A port that no outgoing connection is given meanwhile (ip_local_port_range begins at 32768)."""
-    for port in PORTS:
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError("no free port")
 
 
 def files(directory: Path, authority: Authority, machine: str, profile: Profile = Profile.MEMBER) -> Tls:

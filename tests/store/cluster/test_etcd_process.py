@@ -20,8 +20,9 @@ from hawser.store.cluster.certificates import Profile
 from hawser.store.cluster.command import EtcdConfig, Tls
 from hawser.store.cluster.drivers.etcd_process import EtcdProcess, EtcdState, complaint, tail
 from hawser.store.reconcile import Backoff
+from tests.etcd import free_port
 from tests.store.cluster import keeper
-from tests.store.cluster.local_etcd import CLUSTER, ctl, files, free_port, member, needs_etcd, running, supervised
+from tests.store.cluster.local_etcd import CLUSTER, ctl, files, member, needs_etcd, running, supervised
 from tests.wait import auntil
 
 pytestmark = needs_etcd

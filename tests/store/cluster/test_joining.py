@@ -34,8 +34,7 @@ from hawser.store.cluster.model import (
     machine_key,
 )
 from hawser.store.cluster.tokens import Token, TokenRecord, TokenState
-
-from .local_etcd import free_port
+from tests.etcd import free_port
 
 ID, NEW = "c1", "m2"
 ADDRESS = ip_address("127.0.0.1")

@@ -12,10 +12,10 @@ from hawser.store import MemoryStore, SqliteStore, Store, TextStore
 from hawser.store.embedded.memory import MemoryEngine
 from hawser.store.etcd.client import connect
 from hawser.store.etcd.server.serving import serving
+from tests.etcd import Member, member, needs_etcd
 
 from ..conftest import Make
 from ..etcd.client.aligned import emptied
-from ..etcd.client.member import Member, member, needs_etcd
 
 NO_ORDER = "what is sent at once over a network arrives in any order"
 NOT_ETCD = {

@@ -2,16 +2,11 @@
 client: operations out, results and errors back as the store's, revisions counted from where `empty` left off."""
 
 import queue
-import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import grpc
-import pytest
 
 from hawser.store import (
     Compacted,
@@ -27,7 +22,6 @@ from hawser.store import (
     RangeOp,
     RangeResult,
     Result,
-    StoreError,
     Target,
     TxnOp,
     TxnResult,
@@ -37,11 +31,8 @@ from hawser.store.etcd import etcd_pb2 as pb
 from hawser.store.etcd import services
 from hawser.store.etcd.errors import meant
 from hawser.store.etcd.services import Call, Request, Response
-from tests.wait import until
+from tests.etcd import member
 
-needs_etcd = pytest.mark.skipif(
-    shutil.which("etcd") is None, reason="compares with a real etcd: needs Debian's etcd-server"
-)
 SIGN = {"=": pb.Compare.EQUAL, "!=": pb.Compare.NOT_EQUAL, "<": pb.Compare.LESS, ">": pb.Compare.GREATER}
 FIELD = {
     Target.VERSION: "version",
@@ -63,24 +54,8 @@ SKIP = {EventKind.PUT: pb.WatchCreateRequest.NOPUT, EventKind.DELETE: pb.WatchCr
 @contextmanager
 def running(*options: str) -> Iterator["RealEtcd"]:
     """An etcd of its own; nothing of it stays."""
-    ports = []
-    for _ in range(2):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            ports.append(probe.getsockname()[1])
-    client, peer = (f"http://127.0.0.1:{port}" for port in ports)
-    with tempfile.TemporaryDirectory(prefix="hw-etcd-") as directory:
-        command = ["etcd", "--data-dir", directory, "--listen-client-urls", client, "--advertise-client-urls", client]
-        command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
-        command += ["--initial-cluster", f"default={peer}", "--unsafe-no-fsync", *options]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            try:
-                with grpc.insecure_channel(client.removeprefix("http://")) as channel:
-                    etcd = RealEtcd(channel)
-                    until(etcd.answers, timeout=20, what="etcd answers")
-                    yield etcd
-            finally:
-                process.terminate()
+    with member(*options) as etcd, grpc.insecure_channel(etcd.address) as channel:
+        yield RealEtcd(channel)
 
 
 class RealEtcd:
@@ -100,13 +75,6 @@ class RealEtcd:
     def stream(self, call: Call[Any, Any]) -> Any:
         """A call of streams both ways."""
         return self.channel.stream_stream(call.path, call.request.SerializeToString, call.response.FromString)
-
-    def answers(self) -> bool:
-        try:
-            self.call(services.RANGE, pb.RangeRequest(key=b"health"))
-        except StoreError:
-            return False
-        return True
 
     def empty(self) -> None:
         """No key, no lease, nothing of the past: as an empty store compacted at revision 1."""

@@ -36,8 +36,9 @@ from hawser.store import (
 from hawser.store.embedded.drivers.sqlite import SqliteEngine
 from hawser.store.embedded.engine import Engine
 from hawser.store.embedded.memory import MemoryEngine
+from tests.etcd import needs_etcd
 
-from .real_etcd import RealEtcd, needs_etcd, running
+from .real_etcd import RealEtcd, running
 
 pytestmark = needs_etcd
 KEYS = st.sampled_from([b"a", b"a/", b"a/b", b"b", b"c"])

@@ -6,12 +6,9 @@ is the lab's own business (`cluster.lab`).
 
 import asyncio
 import random
-import shutil
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-
-import pytest
 
 from hawser.labs import Lab, Process, single
 from hawser.labs.drivers.node import Node
@@ -20,7 +17,6 @@ from hawser.store.cluster.command import GIB, EtcdConfig, argv
 from hawser.store.etcd.client import Auth, EtcdStore, MemberStatus, Roles, Upkeep, Users, connect
 from tests.wait import auntil
 
-needs_etcd = pytest.mark.skipif(shutil.which("etcd") is None, reason="needs Debian's etcd-server")
 NAMES = ("h1", "h2", "h3")
 HEARTBEAT, ELECTION = 50, 500
 ASKED_WITHIN = 0.5

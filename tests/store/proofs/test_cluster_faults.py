@@ -12,9 +12,10 @@ import pytest
 
 from hawser.store import PutOp, Unavailable
 from hawser.store.etcd.client import EtcdStore
+from tests.etcd import needs_etcd
 from tests.wait import auntil
 
-from .cluster import Cluster, Member, cluster, needs_etcd
+from .cluster import Cluster, Member, cluster
 from .load import Load, loaded
 
 pytestmark = [pytest.mark.root, needs_etcd]

@@ -10,8 +10,9 @@ import pytest
 from hawser.store import EventKind, PutOp, Unavailable
 from hawser.store.session import Election, open_session
 from hawser.store.text import TextStore
+from tests.etcd import needs_etcd
 
-from .cluster import ELECTION, Cluster, cluster, needs_etcd
+from .cluster import ELECTION, Cluster, cluster
 
 pytestmark = [pytest.mark.root, needs_etcd]
 TTL = 2.0

@@ -9,9 +9,10 @@ import pytest
 from hawser.store import LeaseNotFound, NoSpace, Store
 from hawser.store.etcd.client import AlarmKind
 from hawser.store.text import TextStore
+from tests.etcd import needs_etcd
 from tests.wait import auntil
 
-from .cluster import cluster, needs_etcd
+from .cluster import cluster
 from .load import loaded
 
 pytestmark = [pytest.mark.root, needs_etcd]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hawser.store.etcd.client import EtcdStore, connect
-from tests.store.etcd.client.member import free_port, needs_etcd
+from tests.etcd import argv, free_port, needs_etcd
 
 from .load import loaded
 from .victims import Victim, alive, kill_at_times, module
@@ -24,19 +24,7 @@ def embedded(directory: Path, port: int) -> Victim:
 
 
 def etcd(directory: Path, port: int) -> Victim:
-    """One member, which elects itself at once."""
-    client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{free_port()}"
-    options = {
-        "data-dir": directory,
-        "listen-client-urls": client,
-        "advertise-client-urls": client,
-        "listen-peer-urls": peer,
-        "initial-advertise-peer-urls": peer,
-        "initial-cluster": f"default={peer}",
-        "heartbeat-interval": 10,
-        "election-timeout": 100,
-    }
-    return Victim(["etcd", *(f"--{name}={value}" for name, value in options.items())])
+    return Victim(argv(directory, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{free_port()}"))
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -33,7 +33,7 @@ class Client(Protocol):
 
 
 class Crowd:
-    """Of one server."""
+    """Of one server. `held`: bytes that all take; who takes more than there are calls `relieve`."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -61,14 +61,12 @@ class Crowd:
         if not self._clients:
             self._empty.set()
 
-    def hold(self, size: int) -> None:
-        """They take so many more bytes, or fewer. When that is too much, who has most goes."""
-        self.held += size
-        if size > 0 and self.held > self.limits.memory:
-            most = max(self._clients, key=lambda client: client.held, default=None)
-            if most is not None:
-                most.stop()
-                most.abort()
+    def relieve(self) -> None:
+        """They take too much: who has most goes."""
+        most = max(self._clients, key=lambda client: client.held, default=None)
+        if most is not None:
+            most.stop()
+            most.abort()
 
     async def watch(self) -> None:
         """Let those go that keep the server waiting, until cancelled."""

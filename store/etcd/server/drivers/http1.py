@@ -48,7 +48,9 @@ class Http1(web.RequestHandler):
     def hold(self, size: int) -> None:
         """It takes so many more bytes of memory, or fewer."""
         self.held += size
-        self._crowd.hold(size)
+        self._crowd.held += size
+        if size > 0 and self._crowd.held > self._crowd.limits.memory:
+            self._crowd.relieve()
 
     def overdue(self, now: float) -> bool:
         return not self.busy and self._begun is not None and now - self._begun > self._crowd.limits.frame

@@ -123,12 +123,15 @@ class Connection(asyncio.Protocol):
         del self.streams[stream.id]
         stream.end()
         self.hold(-stream.cost)
-        self._obeying.took(stream.held)
+        if stream.held:
+            self._obeying.took(stream.held)
 
     def hold(self, size: int) -> None:
         """It takes so many more bytes of memory, or fewer."""
         self.held += size
-        self._crowd.hold(size)
+        self._crowd.held += size
+        if size > 0 and self._crowd.held > self._limits.memory:
+            self._crowd.relieve()
 
     def took(self, size: int) -> None:
         """So many bytes that the client sent need no memory any more."""

@@ -90,6 +90,16 @@ class Incoming:
         return len(PREFACE)
 
     def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if self._block is not None or kind > HEADERS or not stream or not self.greeted:
+            self._check(kind, flags, stream, len(payload))
+        try:
+            self._obey(kind, flags, stream, payload)
+        except StreamError as error:
+            self._patience.spend(RESET)
+            self._obeying.connection.reset(error.stream, error.code)
+
+    def _check(self, kind: int, flags: int, stream: int, size: int) -> None:
+        """Whether there may be such a frame now: data and headers always may, where nothing else is expected."""
         if self._block is not None and (kind != CONTINUATION or stream != self._block[0]):
             raise ProtocolError(PROTOCOL, "headers must be followed by the rest of them")
         if not self.greeted:
@@ -98,13 +108,8 @@ class Incoming:
             self.greeted = True
         if (stream and kind in _CONNECTIONS) or (not stream and kind in _STREAMS):
             raise ProtocolError(PROTOCOL, f"a frame of type {kind} cannot be of stream {stream}")
-        if len(payload) != _SIZES.get(kind, len(payload)):
+        if size != _SIZES.get(kind, size):
             raise ProtocolError(FRAME_SIZE, f"a frame of type {kind} has {_SIZES[kind]} bytes")
-        try:
-            self._obey(kind, flags, stream, payload)
-        except StreamError as error:
-            self._patience.spend(RESET)
-            self._obeying.connection.reset(error.stream, error.code)
 
     def _obey(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if kind == DATA:

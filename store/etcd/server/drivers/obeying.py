@@ -29,7 +29,7 @@ from ..frames import (
     unpadded,
 )
 from ..head import Head, read
-from ..hpack import Decoder
+from ..hpack import Decoder, Field
 from ..limits import MAX_HEADERS, MAX_STREAMS, RESET, SMALL, STREAM_WINDOW, WINDOW
 from .outgoing import LARGEST_FRAME
 
@@ -44,6 +44,8 @@ class Obeying:
         self.connection = connection
         self._decoder = Decoder(MAX_HEADERS)
         self._window, self._owed = WINDOW, 0
+        self._fields: tuple[Field, ...] = ()
+        self._said = read(())
         self.last = 0
 
     def took(self, size: int) -> None:
@@ -97,7 +99,10 @@ class Obeying:
 
     def headers(self, stream_id: int, flags: int, block: bytes) -> None:
         """A call, or the end of one."""
-        said = read(self._decoder.decode(block))
+        fields = self._decoder.decode(block)
+        if fields is not self._fields:  # else the same again
+            self._fields, self._said = fields, read(fields)
+        said = self._said
         stream, ends = self.connection.streams.get(stream_id), bool(flags & END_STREAM)
         if stream is not None:
             if stream.heard:

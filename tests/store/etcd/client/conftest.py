@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from .member import Member, member
+from tests.etcd import Member, member
+
 from .proxy import Proxy, proxy
 
 

@@ -10,8 +10,7 @@ import pytest
 
 from hawser.store import Unavailable
 from hawser.store.etcd.client import EtcdStore, Upkeep, connect
-
-from .member import Member, needs_etcd
+from tests.etcd import Member, needs_etcd
 
 pytestmark = needs_etcd
 

@@ -8,9 +8,9 @@ import pytest
 
 from hawser.store import EventKind, PutOp, Unavailable, WatchBatch
 from hawser.store.etcd.client import EtcdStore, OutcomeUnknown, connect
+from tests.etcd import Member, needs_etcd
 from tests.wait import auntil
 
-from .member import Member, needs_etcd
 from .proxy import Proxy
 
 pytestmark = needs_etcd

@@ -9,8 +9,7 @@ import pytest
 from hawser.store import Denied, PutOp
 from hawser.store.auth.model import Permission, Right
 from hawser.store.etcd.client import Auth, EtcdStore, Roles, Users, connect
-
-from .member import Member, member, needs_etcd
+from tests.etcd import Member, member, needs_etcd
 
 pytestmark = needs_etcd
 TRANSPORTS = ("grpc", "gateway")

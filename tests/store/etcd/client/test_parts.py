@@ -7,8 +7,7 @@ import pytest
 from hawser.store import Conflict, Invalid, NotFound, Unavailable
 from hawser.store.auth.model import Permission, Right
 from hawser.store.etcd.client import Auth, Members, Roles, Upkeep, Users, connect
-
-from .member import Member, free_port, needs_etcd
+from tests.etcd import Member, free_port, needs_etcd
 
 pytestmark = needs_etcd
 

@@ -11,9 +11,9 @@ import pytest
 
 from hawser.store import Invalid, Unavailable
 from hawser.store.etcd.client import Tls, connect
+from tests.etcd import Member, member, needs_etcd
 
 from .certificates import Authority
-from .member import Member, member, needs_etcd
 
 pytestmark = needs_etcd
 TRANSPORTS = ("grpc", "gateway")

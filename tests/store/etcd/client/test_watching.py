@@ -16,9 +16,9 @@ from hawser.store.etcd.client import EtcdStore, connect
 from hawser.store.etcd.client.drivers.progress import tells_progress
 from hawser.store.etcd.server.serving import serving
 from hawser.store.etcd.services import RANGE, STATUS, WATCH
+from tests.etcd import Member, needs_etcd
 from tests.wait import auntil
 
-from .member import Member, needs_etcd
 from .proxy import proxy
 
 TRANSPORTS = ("grpc", "gateway")

@@ -1,12 +1,15 @@
-"""A real etcd of one member on loopback, with a short election, so that what waits for one waits little."""
+"""The real etcd: one member on loopback, with a short election, so that what waits for one waits little.
 
+What is tried on it differs from test to test and is said in `options`; the rest is here, once.
+"""
+
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +21,24 @@ import pytest
 from tests.wait import until
 
 needs_etcd = pytest.mark.skipif(shutil.which("etcd") is None, reason="needs Debian's etcd-server")
+NO_FSYNC = "--unsafe-no-fsync"
+PORTS = iter(range(12_000 + os.getpid() % 1000 * 20, 32_768))
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """A port of the loopback that no outgoing connection is given meanwhile (ip_local_port_range begins at 32768)."""
+    for port in PORTS:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no free port")
+
+
+def argv(data: Path, client: str, peer: str, *options: str) -> list[str]:
+    """The command line of a cluster of one, which elects itself at once."""
+    command = ["etcd", "--data-dir", str(data), "--listen-client-urls", client, "--advertise-client-urls", client]
+    command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
+    command += ["--initial-cluster", f"default={peer}", "--heartbeat-interval", "10", "--election-timeout", "100"]
+    return [*command, *options]
 
 
 @dataclass
@@ -37,16 +53,17 @@ class Member:
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
     def url(self) -> str:
         return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         peer = f"http://127.0.0.1:{self.peer}"
-        command = ["etcd", "--data-dir", str(self.directory / "data"), "--unsafe-no-fsync"]
-        command += ["--listen-client-urls", self.url, "--advertise-client-urls", self.url]
-        command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
-        command += ["--initial-cluster", f"default={peer}", "--heartbeat-interval", "10", "--election-timeout", "100"]
-        self.process = subprocess.Popen([*command, *self.options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = argv(self.directory / "data", self.url, peer, NO_FSYNC, *self.options)
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until(self._listens, timeout=20, what="etcd listens")
 
     def _listens(self) -> bool:
