@@ -125,7 +125,7 @@ class GrpcCalls:
     async def _one(self, stream: Stream, method: Method) -> None:
         try:
             calm = stream.connection.out.calm
-            if not calm.is_set():  # what the client asked for before comes first
+            while not calm.is_set():  # what the client asked for before comes first
                 await calm.wait()
             request = method.request(stream.inbox.popleft())
             data = method.encode(await method.handler(request, GrpcCaller(stream)))  # type: ignore[call-arg,arg-type]
