@@ -11,7 +11,7 @@ from ..common import as_json, listing, show_json
 from . import words
 from .group import Nouns
 from .selection import range_options, select
-from .where import open_kv, run
+from .where import check_shared, here, open_kv, run
 
 if TYPE_CHECKING:
     from hawser.store.auth import Permission
@@ -222,13 +222,18 @@ def auth() -> None:
 
 @auth.command("on")
 def on() -> int:
-    """Ask everybody who they are from now on. The user root must be there; it gets the role root."""
+    """Ask everybody who they are from now on. The user root must be there; it gets the role root.
+
+    Of a store that the machines of a cluster share only with --endpoints: it shuts out every machine that is no user.
+    """
 
     async def work() -> int:
         from hawser.store import Conflict
         from hawser.store.etcd.client import Auth, Roles, Users
 
-        async with open_kv() as store:
+        where = here()
+        check_shared(where)
+        async with open_kv(where) as store:
             switch, users, roles = Auth(store.calls), Users(store.calls), Roles(store.calls)
             try:
                 await switch.enable()

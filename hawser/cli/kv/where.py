@@ -208,6 +208,14 @@ async def _until_term(work: Coroutine[Any, Any, T]) -> T | int:
         return 128 + signal.SIGTERM
 
 
+def check_shared(where: Where) -> None:
+    """Refuse to tell users apart where machines come with certificates and are no users: all would be shut out. A
+    node's store of its own, which is a socket, is used by the node from within. Fault."""
+    if where.own and not all(endpoint.startswith("unix:") for endpoint in where.endpoints):
+        wrong = "this store is its machines' too, and they are no users of it: all of them would be shut out"
+        raise Fault(f"{wrong}; name --endpoints if that is meant", "denied")
+
+
 def check_own(where: Where, op: "Op[bytes]") -> None:
     """Refuse a change of what the node keeps for itself. Fault."""
     from hawser.store import DeleteOp, PutOp, TxnOp

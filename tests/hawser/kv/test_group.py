@@ -11,7 +11,8 @@ import pytest
 
 from hawser.cli import hawser
 from hawser.cli.kv import VERBS
-from hawser.cli.kv.where import split
+from hawser.cli.kv.where import Where, check_shared, split
+from hawser.faults import Fault
 from tests.wait import until
 
 from .servers import HAWSER, Server, kv
@@ -43,6 +44,23 @@ def test_every_verb_of_the_table_is_there_and_a_groups_line_names_its_verbs() ->
 )
 def test_endpoints(text: str, endpoints: list[str]) -> None:
     assert list(split(text)) == endpoints
+
+
+@pytest.mark.parametrize(
+    ("where", "refused"),
+    [
+        (Where(endpoints=("https://10.0.0.1:2379", "https://10.0.0.2:2379"), own=True), True),
+        (Where(endpoints=("https://10.0.0.1:2379",)), False),
+        (Where(endpoints=("unix:///run/hawser/kv.sock",), own=True), False),
+    ],
+)
+def test_users_are_not_told_apart_by_accident_where_machines_would_be_shut_out(where: Where, refused: bool) -> None:
+    if refused:
+        with pytest.raises(Fault, match="shut out") as told:
+            check_shared(where)
+        assert told.value.kind == "denied"
+    else:
+        check_shared(where)
 
 
 def test_options_may_stand_after_the_verb_and_the_last_counts(store: Server) -> None:
