@@ -1,15 +1,14 @@
 """The full command line: nouns, then verbs. Each noun's module is imported only when it is asked for."""
 
-import difflib
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib import import_module
 
 import click
 
 from .. import __version__
 from ..faults import EXIT, exit_code_of, kind_of
+from .lazy import Lazy
 
 COMMANDS = {
     "check": ("hawser.cli.check:check", "What this machine can do, part by part, and what is missing."),
@@ -75,36 +74,13 @@ MEANT = {
 }
 
 
-class Nouns(click.Group):
-    """A group that knows its commands by name and help line, and imports a command when it is used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command = getattr(import_module(module), attribute)
-        assert isinstance(command, click.Command)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if name in COMMANDS or name.startswith("-"):
-            return super().resolve_command(ctx, args)
-        close = difflib.get_close_matches(name, COMMANDS, 1)
-        hint = MEANT.get(name) or (close[0] if close else None)
-        raise click.UsageError(f"no command {name}" + (f"; did you mean: hawser {hint}" if hint else ""), ctx)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
-
-
-@click.group(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Lazy,
+    table=COMMANDS,
+    meant=MEANT,
+    word="command",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, message="hawser %(version)s")
 @click.option("--socket", metavar="PATH", envvar="HAWSER_SOCKET", help="The node's API socket.")
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")

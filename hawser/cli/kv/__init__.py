@@ -7,31 +7,35 @@ else the running node's own store. What the contract has no words for is one of 
 
 import click
 
-from .group import Verbs, where_options
+from ..lazy import Lazy
+from .group import where_options
 
 VERBS = {
-    "get": ("keys:get", "Print the value of KEY, or the keys and values of a range."),
-    "put": ("keys:put", "Set KEY to VALUE (without VALUE: standard input) and print the revision."),
-    "del": ("keys:delete", "Delete KEY, or a range of keys, and print how many went."),
-    "txn": ("txn:txn", "Run a transaction read from standard input."),
-    "watch": ("watch:watch", "Print changes as they happen, or run COMMAND for each."),
-    "lease": ("lease:lease", "Keys that die with their owner: grant, keep-alive, revoke, show, ls."),
-    "lock": ("lock:lock", "Hold the lock NAME, or hold it while COMMAND runs."),
-    "elect": ("lock:elect", "Be elected NAME's leader with VALUE, or listen to who is."),
-    "compact": ("upkeep:compact", "Forget what is older than the keys at revision REV."),
-    "defrag": ("upkeep:defrag", "Give the space of what was forgotten back to the disk."),
-    "snapshot": ("snapshot:snapshot", "Snapshots of the whole store: save, restore, status."),
-    "alarm": ("upkeep:alarm", "Alarms of members: ls, disarm."),
-    "status": ("upkeep:status", "Each endpoint's version, size, leader and revision."),
-    "health": ("upkeep:health", "Whether each endpoint answers, and how fast."),
-    "hash": ("upkeep:hash_", "Each endpoint's hash of all that it keeps: equal on equal members."),
-    "member": ("member:member", "Members of the cluster: ls, add, rm, promote, update."),
-    "move-leader": ("member:move_leader", "Make the member ID the leader."),
-    "user": ("access:user", "Users: add, rm, ls, show, passwd, grant, revoke."),
-    "role": ("access:role", "Roles: add, rm, ls, show, grant, revoke."),
-    "auth": ("access:auth", "Whether users and roles are asked for: on, off, status."),
-    "migrate": ("migrate:migrate", "Move every key and lease to another store, verified by count and hash."),
-    "serve": ("serve:serve", "Serve a directory's store in etcd's protocol, in the foreground."),
+    "get": ("hawser.cli.kv.keys:get", "Print the value of KEY, or the keys and values of a range."),
+    "put": ("hawser.cli.kv.keys:put", "Set KEY to VALUE (without VALUE: standard input) and print the revision."),
+    "del": ("hawser.cli.kv.keys:delete", "Delete KEY, or a range of keys, and print how many went."),
+    "txn": ("hawser.cli.kv.txn:txn", "Run a transaction read from standard input."),
+    "watch": ("hawser.cli.kv.watch:watch", "Print changes as they happen, or run COMMAND for each."),
+    "lease": ("hawser.cli.kv.lease:lease", "Keys that die with their owner: grant, keep-alive, revoke, show, ls."),
+    "lock": ("hawser.cli.kv.lock:lock", "Hold the lock NAME, or hold it while COMMAND runs."),
+    "elect": ("hawser.cli.kv.lock:elect", "Be elected NAME's leader with VALUE, or listen to who is."),
+    "compact": ("hawser.cli.kv.upkeep:compact", "Forget what is older than the keys at revision REV."),
+    "defrag": ("hawser.cli.kv.upkeep:defrag", "Give the space of what was forgotten back to the disk."),
+    "snapshot": ("hawser.cli.kv.snapshot:snapshot", "Snapshots of the whole store: save, restore, status."),
+    "alarm": ("hawser.cli.kv.upkeep:alarm", "Alarms of members: ls, disarm."),
+    "status": ("hawser.cli.kv.upkeep:status", "Each endpoint's version, size, leader and revision."),
+    "health": ("hawser.cli.kv.upkeep:health", "Whether each endpoint answers, and how fast."),
+    "hash": ("hawser.cli.kv.upkeep:hash_", "Each endpoint's hash of all that it keeps: equal on equal members."),
+    "member": ("hawser.cli.kv.member:member", "Members of the cluster: ls, add, rm, promote, update."),
+    "move-leader": ("hawser.cli.kv.member:move_leader", "Make the member ID the leader."),
+    "user": ("hawser.cli.kv.access:user", "Users: add, rm, ls, show, passwd, grant, revoke."),
+    "role": ("hawser.cli.kv.access:role", "Roles: add, rm, ls, show, grant, revoke."),
+    "auth": ("hawser.cli.kv.access:auth", "Whether users and roles are asked for: on, off, status."),
+    "migrate": (
+        "hawser.cli.kv.migrate:migrate",
+        "Move every key and lease to another store, verified by count and hash.",
+    ),
+    "serve": ("hawser.cli.kv.serve:serve", "Serve a directory's store in etcd's protocol, in the foreground."),
 }
 
 # words that users of etcdctl bring along
@@ -50,7 +54,7 @@ MEANT = {
 }
 
 
-@click.group(cls=Verbs, table=VERBS, meant=MEANT, package=__name__)
+@click.group(cls=Lazy, table=VERBS, meant=MEANT, word="verb")
 @where_options
 def kv() -> None:
     """The key-value store. Keys under /hawser/ are the node's own.

@@ -1,15 +1,15 @@
-"""How the verbs are found and what they have in common: lazy groups, and options that say which store is meant.
+"""What the verbs have in common: options that say which store is meant, and commands that are run.
 
 Those options belong to the group `kv` and are understood after the verb as well, where they are not shown again: what
 is given last counts. They are kept in the context's `meta`, from which where.py reads them.
 """
 
-import difflib
-from collections.abc import Callable, Mapping
-from importlib import import_module
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+
+from ..lazy import hinted
 
 META = "hawser.kv.where"
 COMMAND = "hawser.kv.command"
@@ -102,7 +102,7 @@ class Nouns(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         known = list(self.commands)
         meant = {word: name for word, name in ETCDCTL.items() if name in known}
-        return super().resolve_command(ctx, hinted(ctx, args, known, meant))
+        return super().resolve_command(ctx, hinted(ctx, args, known, meant, "verb"))
 
 
 ETCDCTL = {
@@ -118,49 +118,3 @@ ETCDCTL = {
     "grant-permission": "grant",
     "revoke-permission": "revoke",
 }
-
-
-def hinted(ctx: click.Context, args: list[str], known: list[str], meant: Mapping[str, str]) -> list[str]:
-    """The arguments, unless they begin with a verb that is not known: UsageError, with what may have been meant."""
-    name = args[0]
-    if name in known or name.startswith("-"):
-        return args
-    near = difflib.get_close_matches(name, [*known, *meant], 1)
-    word = name if name in meant else near[0] if near else ""
-    hint = meant.get(word, word)
-    raise click.UsageError(f"no verb {name}" + (f"; did you mean: {ctx.command_path} {hint}" if hint else ""), ctx)
-
-
-class Verbs(click.Group):
-    """Verbs by name: where each is (`module:attribute` in `package`) and its help line."""
-
-    def __init__(
-        self,
-        *arguments: Any,
-        table: Mapping[str, tuple[str, str]],
-        meant: Mapping[str, str],
-        package: str,
-        **options: Any,
-    ) -> None:
-        super().__init__(*arguments, **options)
-        self.table, self._meant, self._package = table, meant, package
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.table)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.table:
-            return None
-        module, _, attribute = self.table[cmd_name][0].partition(":")
-        command = getattr(import_module(f"{self._package}.{module}"), attribute)
-        assert isinstance(command, click.Command)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        return super().resolve_command(ctx, hinted(ctx, args, list(self.table), self._meant))
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
-            formatter.write_dl([(name, line) for name, (_, line) in self.table.items()])
