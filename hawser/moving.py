@@ -32,6 +32,8 @@ class Move:
         self._migration: Migration | None = None
         self._into: TextStore | None = None
         self._told: asyncio.Queue[Progress | None] = asyncio.Queue()
+        self.copied = False
+        """Whether only the rest is left, which needs a node that has stopped"""
         self.result: asyncio.Future[Digest] = asyncio.get_running_loop().create_future()
 
     async def copy(self, *, overwrite: bool) -> AsyncGenerator[Progress, None]:
@@ -53,6 +55,7 @@ class Move:
             await self._migration.copy(overwrite=overwrite)
             for _ in range(ROUNDS):  # each is shorter than the last
                 await self._migration.follow()
+            self.copied = True
         finally:
             self._told.put_nowait(None)
 

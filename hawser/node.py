@@ -57,6 +57,7 @@ log = logging.getLogger("hawser.node")
 INSTANCE = 8
 LEAVE_TIMEOUT, SWEEP = 60.0, 30.0
 NETWORKS = "/hawser/netd/"
+MOVING = "this machine's store is being moved; wait until that is done, or stop the node"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +205,10 @@ class Node:
 
     async def leave(self) -> None:
         """Remove every container, announcement and network of this node, and its units; of a cluster, leave the others
-        what they have. Then end. Conflict: they cannot do without this machine, and nothing has changed."""
+        what they have. Then end. Conflict: they cannot do without this machine, or its store is being moved, and
+        nothing has changed."""
+        if self.move is not None:
+            raise Fault(MOVING, "conflict")
         if self.clustered is not None:
             await self.clustered.check_part()
         try:
@@ -246,7 +250,7 @@ class Node:
         """Begin to move the store. Fault when it cannot, or does already."""
         check(target, self.clustered is not None, not self.backing.own)
         if self.move is not None:
-            raise Fault("this machine's store is being moved already", "conflict")
+            raise Fault(MOVING, "conflict")
         self.move = Move(self.backing, target, self.config.data, self.machine)
         return self.move
 
@@ -313,7 +317,9 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
         try:
             machine = machine_id(config.data)
         except OSError as error:
-            raise Fault(f"directory {config.data}: {error.strerror}; choose another with --data", "unavailable") from error
+            raise Fault(
+                f"directory {config.data}: {error.strerror}; choose another with --data", "unavailable"
+            ) from error
         backing, clustered = await open_store(config, machine, stack)
         local = ScopedStore(backing.store, f"{LOCAL}{machine}")
         if backing.own:

@@ -44,8 +44,14 @@ async def _serve(config: Config) -> bool:
     check_path(config.socket)
     async with open_node(config) as node:
         loop = asyncio.get_running_loop()
+        told = asyncio.Event()
+
+        def end() -> None:
+            told.set()
+            node.stop()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, node.stop)
+            loop.add_signal_handler(number, end)
         async with listening(node, config.socket):
 
             def ready() -> None:
@@ -53,9 +59,10 @@ async def _serve(config: Config) -> bool:
                 notify("READY=1")
 
             await node.run(ready)
-            if node.move is not None:
+            if node.move is not None and node.move.copied:
                 await node.move.finish()
-                return True
+                if not told.is_set():
+                    return True
             notify("STOPPING=1")
             return False
 

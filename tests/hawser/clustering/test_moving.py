@@ -1,5 +1,9 @@
 """A running machine's store moves into a real etcd and back: nothing is lost, nothing stops."""
 
+import os
+import signal
+import socket
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +11,7 @@ import pytest
 
 from hawser.faults import Fault
 from tests.etcd import member, needs_etcd
-from tests.hawser.conftest import NodeProcess
+from tests.hawser.conftest import HAWSER, NodeProcess
 from tests.wait import until
 
 pytestmark = [pytest.mark.root, needs_etcd]
@@ -71,6 +75,25 @@ def test_what_cannot_be_reached_changes_nothing(clean: NodeProcess) -> None:
         move(clean, endpoints=["http://127.0.0.1:1"])
     assert clean.client.get("/v1/status")["store"] == before
     clean.client.post("/v1/containers", {"image": "busybox", "argv": SLEEP, "name": "c"})
+
+
+def test_a_node_that_moves_is_not_left_and_ends_when_it_is_told_to(clean: NodeProcess) -> None:
+    before = clean.client.get("/v1/status")["store"]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(20)
+        target = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = [HAWSER, "kv", "migrate", "--to", target]
+        with subprocess.Popen(command, env=os.environ | {"HAWSER_SOCKET": str(clean.socket)}, stderr=-1) as asking:
+            silent.accept()
+            for again in (lambda: clean.client.post("/v1/leave"), lambda: move(clean, endpoints=[target])):
+                with pytest.raises(Fault, match="is being moved"):
+                    again()
+            clean.kill(signal.SIGTERM)
+            assert clean.process is not None
+            assert clean.process.returncode == 0
+            asking.communicate(timeout=20)
+    clean.start()
+    assert clean.client.get("/v1/status")["store"] == before
 
 
 def pid_of(node: NodeProcess, unit: str) -> object:
