@@ -1,10 +1,12 @@
 """Compressed headers: RFC 7541's own examples, and what a broken client may send."""
 
+import contextlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hawser.store.etcd.server.hpack import STATIC, Decoder, HpackError, encode
+from hawser.store.etcd.server.hpack import STATIC, Decoder, HeadersTooLarge, HpackError, encode
 
 # appendix C.4: three requests with Huffman's code on one connection
 REQUESTS = (
@@ -83,3 +85,35 @@ FIELDS = st.lists(st.tuples(st.text("abc-:", min_size=1, max_size=300), st.text(
 @given(FIELDS)
 def test_what_is_encoded_is_decoded(fields: list[tuple[str, str]]) -> None:
     assert list(Decoder().decode(encode(fields))) == fields
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.binary(max_size=40), max_size=5))
+def test_of_anything_comes_headers_or_an_error(blocks: list[bytes]) -> None:
+    decoder = Decoder(1000)
+    with contextlib.suppress(HpackError):
+        for block in blocks:
+            assert sum(len(name) + len(value) + 32 for name, value in decoder.decode(block)) <= 1000
+
+
+def test_few_bytes_may_not_mean_many() -> None:
+    decoder = Decoder(10_000)
+    decoder.decode(b"\x40\x01a\x7f\xa1\x1e" + b"x" * 4000)
+    assert len(decoder.decode(b"\xbe\xbe")) == 2
+    with pytest.raises(HeadersTooLarge):
+        decoder.decode(b"\xbe\xbe\xbe")
+
+
+def test_only_short_blocks_are_remembered() -> None:
+    decoder = Decoder(1 << 20)
+    for number in range(1000):
+        decoder.decode(b"\x00\x01a\x7f\x81\x03" + number.to_bytes(2) + bytes(510))
+        decoder.decode(b"\x00\x01a\x02" + number.to_bytes(2))
+    assert len(decoder._known) <= 64
+
+
+def test_the_table_changes_its_size_at_a_beginning_only() -> None:
+    decoder = Decoder()
+    assert decoder.decode(b"\x20\x3f\xe1\x1f\x82") == ((":method", "GET"),)
+    with pytest.raises(HpackError):
+        decoder.decode(b"\x82\x20")

@@ -1,9 +1,12 @@
 """HTTP/2 by hand: what clients may do that gRPC's own libraries do not."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hawser.store.embedded.memory import MemoryEngine
 from hawser.store.etcd import etcd_pb2 as pb
@@ -13,7 +16,7 @@ from hawser.store.etcd.server.frames import PREFACE, frame
 from hawser.store.etcd.server.hpack import encode
 from tests.wait import auntil
 
-from .raw import PUT_HEADERS, Raw, message, raw_client
+from .raw import PUT_HEADERS, Raw, besieged, message, raw_client
 from .servers import our_server
 
 
@@ -154,3 +157,31 @@ async def test_who_never_reads_does_not_hold_up_the_servers_end(engine: MemoryEn
         began = loop.time()
     assert loop.time() - began < 3
     writer.close()
+
+
+async def test_who_stops_says_so_and_answers_what_was_asked(engine: MemoryEngine) -> None:
+    """GOAWAY, then no new calls; what is open ends as it would, or as the server stops."""
+    fields = dict(PUT_HEADERS) | {":path": services.WATCH.path}
+    async with our_server(engine) as address:
+        opened = contextlib.AsyncExitStack()
+        raw = await opened.enter_async_context(raw_client(address))
+        raw.send(frame(frames.HEADERS, frames.END_HEADERS, 1, encode(fields.items())))
+        raw.call(3, pb.PutRequest(key=b"a"))
+        assert await raw.answer() == (3, "0")
+    async with opened:
+        assert await raw.answer() == (1, "14")
+        _, _, _, payload = await raw.next(frames.GOAWAY)
+        assert (int.from_bytes(payload[:4]), int.from_bytes(payload[4:8])) == (3, frames.NO_ERROR)
+        await raw.gone()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 10), st.integers(0, 255), st.integers(0, 5), st.binary(max_size=30)), max_size=12)
+)
+async def test_whatever_comes_the_server_goes_on(said: list[tuple[int, int, int, bytes]]) -> None:
+    engine = MemoryEngine()
+    async with besieged(engine) as siege, siege.client() as raw:
+        raw.send(frame(frames.HEADERS, frames.END_HEADERS, 1, encode(PUT_HEADERS)))
+        raw.send(*(frame(*each) for each in said))
+    await engine.close()
