@@ -109,13 +109,13 @@ class GrpcCalls:
         return True
 
     def _late(self, stream: Stream) -> None:
-        self._end(stream, EtcdError(Code.DEADLINE_EXCEEDED, "context deadline exceeded"))
+        if stream.out:  # and what waits to be read waits no longer
+            stream.connection.reset(stream.id, CANCEL)
+        else:
+            self._end(stream, EtcdError(Code.DEADLINE_EXCEEDED, "context deadline exceeded"))
 
     def _end(self, stream: Stream, error: EtcdError) -> None:
-        """Whatever it is doing; what waits for the client to read it does so no longer."""
-        if stream.out:
-            stream.connection.reset(stream.id, CANCEL)
-            return
+        """Whatever it is doing."""
         self._fail(stream, error)
         if stream.task is not None:
             stream.task.cancel()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hawser.store.embedded.memory import MemoryEngine
 from hawser.store.etcd import etcd_pb2 as pb
 from hawser.store.etcd import services
-from hawser.store.etcd.server import frames, limits
+from hawser.store.etcd.server import frames, limits, serving
 from hawser.store.etcd.server.frames import PREFACE, frame
 from hawser.store.etcd.server.hpack import encode
 from tests.wait import auntil
@@ -185,3 +185,29 @@ async def test_whatever_comes_the_server_goes_on(said: list[tuple[int, int, int,
         raw.send(frame(frames.HEADERS, frames.END_HEADERS, 1, encode(PUT_HEADERS)))
         raw.send(*(frame(*each) for each in said))
     await engine.close()
+
+
+async def test_who_reads_late_hears_why_it_ends(engine: MemoryEngine) -> None:
+    """All that was written before, then that the server stops: a status after which clients come back."""
+    created = pb.WatchRequest(create_request=pb.WatchCreateRequest(key=b"a"))
+    fields = dict(PUT_HEADERS) | {":path": services.WATCH.path}
+    stop = asyncio.Event()
+
+    async def served(address: asyncio.Future[str]) -> None:
+        async with serving(engine, ["127.0.0.1:0"], grace=5) as begun:
+            address.set_result(begun.addresses[0])
+            await stop.wait()
+
+    address = asyncio.get_running_loop().create_future()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(served(address))
+        async with raw_client(await address) as raw:
+            raw.send(frame(frames.SETTINGS, 0, 0, (4).to_bytes(2) + bytes(4)))
+            raw.send(frame(frames.HEADERS, frames.END_HEADERS, 1, encode(fields.items())))
+            raw.send(frame(frames.DATA, 0, 1, message(created)))
+            await raw.next(frames.HEADERS)
+            stop.set()
+            await raw.next(frames.GOAWAY)
+            raw.send(frame(frames.WINDOW_UPDATE, 0, 1, (1000).to_bytes(4)))
+            assert pb.WatchResponse.FromString((await raw.next(frames.DATA))[3][5:]).created
+            assert await raw.answer() == (1, "14")
