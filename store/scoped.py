@@ -1,13 +1,14 @@
 """A part of a store as a store of its own: every key lies beneath a prefix that its user never sees.
 
 For what concerns one machine only: on an engine of its own and in a cluster that many share it has the same keys.
-Revisions, leases and compaction are those of the whole.
+Revisions, leases, compaction, and the room that a key has, are those of the whole; messages name its keys.
 """
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from .errors import EmptyKey
 from .kv import (
     Compare,
     DeleteOp,
@@ -40,6 +41,16 @@ class _Names:
         self.prefix, self._length = prefix, len(prefix)
         self._after = prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
+    def key(self, key: str, *, ranged: bool = False) -> str:
+        """EmptyKey: beneath the prefix an empty one would name the prefix itself."""
+        if not key and not ranged:
+            raise EmptyKey("an empty key names nothing; give a key")
+        return self.prefix + key
+
+    def selected(self, key: str, end: str | None, prefix: bool) -> str:
+        """The key of a selection."""
+        return self.key(key, ranged=prefix or end is not None)
+
     def end(self, end: str | None) -> str | None:
         if end is None:
             return None
@@ -50,17 +61,18 @@ class _Names:
             compares = tuple(map(self.compare, op.compares))
             return TxnOp(compares, tuple(map(self.op, op.then)), tuple(map(self.op, op.otherwise)))
         if isinstance(op, PutOp):
-            return replace(op, key=self.prefix + op.key)
+            return replace(op, key=self.key(op.key))
         return self.range(op) if isinstance(op, RangeOp) else self._delete(op)
 
     def range(self, op: RangeOp) -> RangeOp:
-        return replace(op, key=self.prefix + op.key, end=self.end(op.end))
+        return replace(op, key=self.selected(op.key, op.end, op.prefix), end=self.end(op.end))
 
     def _delete(self, op: DeleteOp) -> DeleteOp:
-        return replace(op, key=self.prefix + op.key, end=self.end(op.end))
+        return replace(op, key=self.selected(op.key, op.end, op.prefix), end=self.end(op.end))
 
     def compare(self, compare: Compare) -> Compare:
-        return replace(compare, key=self.prefix + compare.key, end=self.end(compare.end))
+        key = self.selected(compare.key, compare.end, compare.prefix)
+        return replace(compare, key=key, end=self.end(compare.end))
 
     def entry(self, entry: KeyValue) -> KeyValue:
         return replace(entry, key=entry.key[self._length :])
@@ -118,13 +130,14 @@ class ScopedStore:
         return self._names.found(await self._store.read(self._names.range(op)))
 
     async def get(self, key: str) -> KeyValue | None:
-        return self._names.maybe(await self._store.get(self._names.prefix + key))
+        return self._names.maybe(await self._store.get(self._names.key(key)))
 
     async def put(self, key: str, value: bytes, *, lease: int = 0) -> int:
-        return await self._store.put(self._names.prefix + key, value, lease=lease)
+        return await self._store.put(self._names.key(key), value, lease=lease)
 
     async def delete(self, key: str, *, end: str | None = None, prefix: bool = False) -> int:
-        return await self._store.delete(self._names.prefix + key, end=self._names.end(end), prefix=prefix)
+        selected = self._names.selected(key, end, prefix)
+        return await self._store.delete(selected, end=self._names.end(end), prefix=prefix)
 
     async def txn(self, compares: Sequence[Compare], then: Sequence[Op], otherwise: Sequence[Op] = ()) -> TxnResult:
         result = await self.apply(TxnOp(compares, then, otherwise))
@@ -146,7 +159,11 @@ class ScopedStore:
     ) -> AsyncIterator[_ScopedWatch]:
         names = self._names
         whole = self._store.watch(
-            names.prefix + key, end=names.end(end), prefix=prefix, from_revision=from_revision, skips=skips
+            names.selected(key, end, prefix),
+            end=names.end(end),
+            prefix=prefix,
+            from_revision=from_revision,
+            skips=skips,
         )
         async with whole as watch:
             yield _ScopedWatch(watch, names)

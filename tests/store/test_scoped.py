@@ -3,6 +3,7 @@
 import pytest
 
 from hawser.store import Conflict, DeleteOp, Invalid, MemoryStore, PutOp, RangeOp, RangeResult, Store, absent
+from hawser.store.errors import EmptyKey
 from hawser.store.scoped import ScopedStore
 
 from .watching import take, told
@@ -46,6 +47,25 @@ async def test_no_range_leaves_the_scope(
         "/m1/a",
         "/z",
     ]
+
+
+async def test_an_empty_key_is_none_and_not_the_scopes_own_prefix(whole: Store, scoped: ScopedStore) -> None:
+    for call in (
+        scoped.put("", b""),
+        scoped.get(""),
+        scoped.range(""),
+        scoped.delete(""),
+        scoped.txn([absent("")], []),
+        scoped.txn([], [PutOp("", b"")]),
+    ):
+        with pytest.raises(EmptyKey):
+            await call
+    with pytest.raises(EmptyKey):
+        async with scoped.watch(""):
+            pass
+    kept = await whole.get("/m/")
+    assert kept is not None
+    assert kept.value == b"other"
 
 
 async def test_a_watch_sees_the_scope_alone(whole: Store, scoped: ScopedStore) -> None:

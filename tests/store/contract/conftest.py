@@ -12,6 +12,7 @@ from hawser.store import MemoryStore, SqliteStore, Store, TextStore
 from hawser.store.embedded.memory import MemoryEngine
 from hawser.store.etcd.client import connect
 from hawser.store.etcd.server.serving import serving
+from hawser.store.scoped import ScopedStore
 from tests.etcd import Member, member, needs_etcd
 
 from ..conftest import Make
@@ -35,6 +36,19 @@ LONG = {
 }
 
 
+NOT_SCOPED = {
+    "test_a_key_that_cannot_be_is_refused_everywhere": "the scope takes some of a key's room",
+    "test_the_values_of_a_request_are_bounded": "the message names the whole store's key",
+}
+
+
+class Scope(ScopedStore):
+    """One that closes the whole."""
+
+    async def close(self) -> None:
+        await self._store.close()
+
+
 @pytest.fixture(scope="session")
 def etcd() -> Iterator[Member]:
     """One for all: each test finds it empty."""
@@ -46,6 +60,7 @@ def etcd() -> Iterator[Member]:
     params=[
         "memory",
         "sqlite",
+        "scoped",
         pytest.param("etcd grpc", marks=needs_etcd),
         pytest.param("etcd gateway", marks=needs_etcd),
         "served grpc",
@@ -59,6 +74,8 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
         pytest.skip(reason)
     if request.param in ("etcd gateway", "served grpc", "served gateway") and request.node.originalname in LONG:
         pytest.skip("long; done with etcd over gRPC")
+    if kind == "scoped" and (reason := NOT_SCOPED.get(request.node.originalname)):
+        pytest.skip(reason)
     async with AsyncExitStack() as stack:
 
         async def opened(ring: int) -> Store:
@@ -74,6 +91,8 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
                 store = TextStore(await stack.enter_async_context(connect(url, transport=transport)))
             elif kind == "memory":
                 store = MemoryStore(ring=ring)
+            elif kind == "scoped":
+                store = Scope(MemoryStore(ring=ring), "scope/")
             else:
                 directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="hw-store-"))
                 store = await SqliteStore.open(Path(directory), ring=ring)
