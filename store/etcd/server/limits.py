@@ -34,7 +34,7 @@ MAX_ERROR = 1 << 11
 STREAM_COST = 4096
 """What a call takes in memory beside its bytes, about."""
 MAX_WATCHES = 1 << 16
-"""Of one stream, each about 3 KiB; of a server at most `Limits.watches`."""
+"""Of one stream, each about 6 KiB; of a server at most `Limits.watches`."""
 SNAPSHOTS = 2
 """Snapshots taken at a time, each a copy of the store on the disk; the next wait."""
 PASSWORDS, ASKING = 1, 128
@@ -61,7 +61,7 @@ class Limits:
 
     connections: int = 10_000
     memory: int = 1 << 30
-    watches: int = 1 << 18
+    watches: int = 1 << 17
     backlog: int = 4 << 20
     greeting: float = 10.0
     frame: float = 30.0
