@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,6 +116,7 @@ class Node:
         self._manager = manager
         self._ended: asyncio.Queue[str] = asyncio.Queue()
         self._end = asyncio.Event()
+        self._ending = False
         self._registered: asyncio.Task[None] | None = None
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -125,16 +126,29 @@ class Node:
                 *(self.net, self.runtime, self.mesh, self.names, self.engine, self.agent),
                 *(self.machines, self.registration),
             )
-            tasks = [group.create_task(part.run(), name=type(part).__name__) for part in parts]
+            tasks = [group.create_task(self._kept(part.run()), name=type(part).__name__) for part in parts]
             if self.clustered is not None:
                 more = self.clustered.parts(self.machines, self.registration)
-                tasks += [group.create_task(part) for part in more]
+                tasks += [group.create_task(self._kept(part)) for part in more]
             self._registered = tasks[parts.index(self.registration)]
             tasks += [group.create_task(self._tend(), name="tend"), group.create_task(self._sweep(), name="sweep")]
             ready()
             await self._end.wait()
             for task in tasks:
                 task.cancel()
+
+    async def _kept(self, part: Coroutine[Any, Any, None]) -> None:
+        """A part that ends as if cancelled, though nobody cancelled it, is a defect: a TaskGroup would go on without
+        it."""
+        try:
+            await part
+        except asyncio.CancelledError as error:
+            if self._ending or self._end.is_set():
+                raise
+            raise RuntimeError(f"a part of the node was cancelled by nobody: {part!r}") from error
+        except BaseException:
+            self._ending = True
+            raise
 
     def stop(self) -> None:
         """End `run`; containers go on."""
@@ -239,6 +253,7 @@ class Node:
         if self.clustered is not None:
             await self.clustered.part()
         if self._registered is not None:  # while there is a store to tell
+            self._ending = True
             self._registered.cancel()
             await asyncio.wait({self._registered})
         if self.clustered is not None:
