@@ -17,6 +17,8 @@ from .interest import Interest, Interests
 # of [first, last]: the batches in [low, high) of as many revisions as fit a page, and the last revision looked at
 History = Callable[[bytes, bytes | None, int, int], Awaitable[tuple[list[WatchBatch[bytes]], int]]]
 
+RING_BYTES = 64 << 20
+
 
 class Watcher:
     """One watch: what it wants, and the next revision it has not seen.
@@ -108,11 +110,11 @@ class Watcher:
 
 
 class Feed:
-    """The ring of the last `size` revisions: `first` to `last`."""
+    """The ring of the last `size` revisions, `first` to `last`; fewer when their values are more than `most` bytes."""
 
-    def __init__(self, revision: int, size: int) -> None:
+    def __init__(self, revision: int, size: int, most: int = RING_BYTES) -> None:
         self.first, self.last = revision + 1, revision
-        self._size = size
+        self._size, self._most, self._bytes = size, most, 0
         self._ring: dict[int, WatchBatch[bytes]] = {}
         self._interests = Interests[Watcher]()
         self._watchers = set[Watcher]()
@@ -125,9 +127,11 @@ class Feed:
             return
         for batch in batches:
             self._ring[batch.revision] = batch
+            self._bytes += _weight(batch)
         self.last = batches[-1].revision
-        while len(self._ring) > self._size:
+        while len(self._ring) > self._size or (self._bytes > self._most and len(self._ring) > 1):
             old = self._ring.pop(self.first)
+            self._bytes -= _weight(old)
             self.first += 1
             if self.dropped:
                 self.dropped(old)
@@ -177,3 +181,8 @@ class Feed:
     def since(self, first: int) -> Iterator[WatchBatch[bytes]]:
         """The batches from a revision on that is in the ring, or yet to come."""
         return (self._ring[revision] for revision in range(first, self.last + 1))
+
+
+def _weight(batch: WatchBatch[bytes]) -> int:
+    """The bytes of a batch's values, which are most of what it costs."""
+    return sum([len(event.kv.value) for event in batch.events])

@@ -14,7 +14,7 @@ from ..hashing import Records
 from ..past import Entries, Wanted
 from . import rows
 
-PAGE = 1000
+PAGE, PAGE_BYTES = 1000, 16 << 20
 HISTORY = """
 SELECT new.revision, new.key, new.value, new.created, new.version, new.lease,
        old.value, old.created, old.revision, old.version, old.lease
@@ -48,15 +48,21 @@ def snapshot(file: Path) -> Iterator[tuple[sqlite3.Connection, int]]:
 def history(
     file: Path, low: bytes, high: bytes | None, first: int, last: int
 ) -> tuple[list[WatchBatch[bytes]], int] | None:
-    """A page of old batches and the last revision of it; None when the log no longer has `first`."""
+    """A page of old batches and the last revision of it: PAGE revisions, or fewer when these have more than PAGE_BYTES;
+    None when the log no longer has `first`."""
     last = min(last, first + PAGE - 1)
     with snapshot(file) as (database, compacted):
         if first <= compacted:
             return None
-        found = database.execute(HISTORY, (first, last, low, high)).fetchall()
-    batches: dict[int, list[Event[bytes]]] = {}
-    for each in found:
-        batches.setdefault(each[0], []).append(rows.event(each))
+        batches: dict[int, list[Event[bytes]]] = {}
+        size = 0
+        for each in database.execute(HISTORY, (first, last, low, high)):
+            if size > PAGE_BYTES and each[0] not in batches:  # revisions are whole
+                last = each[0] - 1
+                break
+            event = rows.event(each)
+            batches.setdefault(each[0], []).append(event)
+            size += len(event.kv.value) + (len(event.prev.value) if event.prev else 0)
     return [WatchBatch(revision=revision, events=tuple(events)) for revision, events in batches.items()], last
 
 
