@@ -7,8 +7,8 @@ vanished without a word is noticed within `SILENCE` + `PATIENCE` seconds; etcd a
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic
 
 import grpc
@@ -45,6 +45,7 @@ _ALERT, _OTHER_NAME = "TSI_DATA_CORRUPTED", "Hostname Verification Check failed"
 _TRANSPORTS_OWN = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.CANCELLED})
 # words of gRPC's under codes that a server's errors have too
 _BROKEN = ("RST_STREAM", "Internal error from Core")
+_CLOSED = "the connection was closed here"
 
 
 class Channel:
@@ -67,18 +68,19 @@ class Channel:
 
     async def unary(self, call: Call[Q, R], request: Q, *, timeout: float, metadata: Metadata) -> R:
         """One request and one response. A call that streams is ended by what ends ours, so it gives one as well."""
-        await self._connected(timeout)
-        multi = self._unary.get(call.path)
-        if multi is None:
-            multi = self._unary[call.path] = self._channel.unary_unary(
-                call.path,
-                request_serializer=call.request.SerializeToString,
-                response_deserializer=call.response.FromString,
-            )
-        try:
-            response: R = await multi(request, timeout=timeout, metadata=metadata)
-        except grpc.aio.AioRpcError as error:
-            raise self._failure(error) from None
+        with _closed_beneath():
+            await self._connected(timeout)
+            multi = self._unary.get(call.path)
+            if multi is None:
+                multi = self._unary[call.path] = self._channel.unary_unary(
+                    call.path,
+                    request_serializer=call.request.SerializeToString,
+                    response_deserializer=call.response.FromString,
+                )
+            try:
+                response: R = await multi(request, timeout=timeout, metadata=metadata)
+            except grpc.aio.AioRpcError as error:
+                raise self._failure(error) from None
         self._greeted = True
         return response
 
@@ -86,9 +88,10 @@ class Channel:
     async def stream(
         self, call: Call[Q, R], *, timeout: float, metadata: Metadata
     ) -> AsyncIterator["ChannelStream[Q, R]"]:
-        await self._connected(timeout)
-        write, read = call.request.SerializeToString, call.response.FromString
-        rpc = self._channel.stream_stream(call.path, write, read)(metadata=metadata)
+        with _closed_beneath():
+            await self._connected(timeout)
+            write, read = call.request.SerializeToString, call.response.FromString
+            rpc = self._channel.stream_stream(call.path, write, read)(metadata=metadata)
         try:
             yield ChannelStream(rpc, one=not call.streams_in)
         finally:
@@ -125,9 +128,10 @@ class ChannelStream(Generic[Q, R]):
 
     async def send(self, request: Q) -> None:
         try:
-            await self._rpc.write(request)
-            if self._one:
-                await self._rpc.done_writing()
+            with _closed_beneath():
+                await self._rpc.write(request)
+                if self._one:
+                    await self._rpc.done_writing()
         except grpc.aio.AioRpcError as error:
             raise _failure(error) from None
         except asyncio.InvalidStateError:
@@ -135,7 +139,8 @@ class ChannelStream(Generic[Q, R]):
 
     async def receive(self) -> R | None:
         try:
-            response = await self._rpc.read()
+            with _closed_beneath():
+                response = await self._rpc.read()
         except grpc.aio.AioRpcError as error:
             raise _failure(error) from None
         except asyncio.InvalidStateError:
@@ -147,6 +152,21 @@ class ChannelStream(Generic[Q, R]):
         if code is grpc.StatusCode.OK:
             return None
         raise _told(code.value[0], await self._rpc.details() or "")
+
+
+@contextmanager
+def _closed_beneath() -> Iterator[None]:
+    """Of a call whose connection is closed (`close`) gRPC says that it was cancelled. Who waits for it was not, and
+    would end without a word; Task.cancelling tells them apart. Failed."""
+    try:
+        yield
+    except grpc.aio.UsageError:  # closed before
+        raise Failed(_CLOSED, sent=False) from None
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise Failed(_CLOSED, sent=True) from None
 
 
 def _credentials(tls: Tls) -> grpc.ChannelCredentials:

@@ -45,6 +45,7 @@ class Gateway:
             return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=limit, ssl=checked))
 
         self._calls, self._streams = session(CONNECTIONS), session(0)
+        self._open = set[GatewayStream[Any, Any]]()
 
     async def unary(self, call: Call[Q, R], request: Q, *, timeout: float, metadata: Metadata) -> R:
         """One request and one response; of a call that streams, its first."""
@@ -63,9 +64,11 @@ class Gateway:
     ) -> AsyncIterator["GatewayStream[Q, R]"]:
         limits = aiohttp.ClientTimeout(total=None, sock_connect=min(timeout, CONNECT))
         stream = GatewayStream(call, lambda request: self.post(self._streams, call, request, metadata, limits))
+        self._open.add(stream)
         try:
             yield stream
         finally:
+            self._open.discard(stream)
             stream.close()
 
     def post(
@@ -85,6 +88,8 @@ class Gateway:
         )
 
     async def close(self) -> None:
+        for stream in tuple(self._open):  # who reads one would wait for ever: aiohttp tells it nothing
+            stream.close()
         await self._calls.close()
         await self._streams.close()
 

@@ -13,9 +13,13 @@ from hawser.store import Compacted, PutOp, WatchBatch
 from hawser.store.embedded.memory import MemoryEngine
 from hawser.store.etcd import etcd_pb2 as pb
 from hawser.store.etcd.client import EtcdStore, connect
+from hawser.store.etcd.client.drivers.channel import Channel
 from hawser.store.etcd.client.drivers.progress import tells_progress
+from hawser.store.etcd.client.drivers.session import metadata
+from hawser.store.etcd.client.endpoints import parse
+from hawser.store.etcd.client.transport import Failed
 from hawser.store.etcd.server.serving import serving
-from hawser.store.etcd.services import RANGE, STATUS, WATCH
+from hawser.store.etcd.services import LOCK, RANGE, STATUS, WATCH
 from tests.etcd import Member, needs_etcd
 from tests.wait import auntil
 
@@ -35,6 +39,50 @@ async def port(request: pytest.FixtureRequest) -> AsyncIterator[int]:
     async with serving(engine, ["127.0.0.1:0"], grace=0) as here:
         yield here.ports[0]
     await engine.close()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_watches_go_on_over_the_new_connections_when_the_client_moves(port: int, transport: str) -> None:
+    """As when certificates are renewed, or members come and go."""
+    url = f"http://127.0.0.1:{port}"
+    async with (
+        connect(url) as other,
+        connect(url, transport=transport, timeout=0.5) as store,
+        store.watch(b"moved/", prefix=True) as batches,
+    ):
+        for turn in range(3):
+            await store.put(b"moved/%d" % turn, b"")
+            assert [event.kv.key for event in (await anext(batches)).events] == [b"moved/%d" % turn]
+            await store.calls.move(store.calls.endpoints)
+        await other.put(b"moved/3", b"")
+        async with asyncio.timeout(5):
+            assert [event.kv.key for event in (await anext(batches)).events] == [b"moved/3"]
+            async with store.watch(b"new") as more:
+                await store.put(b"new", b"")
+                await anext(more)
+
+
+async def test_a_call_whose_connection_is_closed_beneath_it_fails_and_cancels_nobody(port: int) -> None:
+    """A change that was sent is in doubt, what was not sent is not."""
+    url = f"http://127.0.0.1:{port}"
+    channel = Channel(parse(url)[0])
+
+    async def ask() -> Failed:
+        with pytest.raises(Failed) as told:
+            await channel.unary(LOCK, pb.LockRequest(name=b"closed"), timeout=10, metadata=metadata(""))
+        return told.value
+
+    async with connect(url) as store:
+        await store.calls.call(LOCK, pb.LockRequest(name=b"closed"))
+        async with asyncio.TaskGroup() as tasks:
+            waiting = tasks.create_task(ask())
+            while (await store.range(b"closed/", prefix=True)).count < 2:
+                pass
+            await channel.close()
+        assert waiting.result().sent
+        assert not (await ask()).sent
+        for lease in await store.leases():
+            await store.lease_revoke(lease)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
