@@ -157,14 +157,15 @@ class ChannelStream(Generic[Q, R]):
 @contextmanager
 def _closed_beneath() -> Iterator[None]:
     """Of a call whose connection is closed (`close`) gRPC says that it was cancelled. Who waits for it was not, and
-    would end without a word; Task.cancelling tells them apart. Failed."""
+    would end without a word; Task.cancelling tells them apart, when it counts more than before. Failed."""
+    task = asyncio.current_task()
+    before = 0 if task is None else task.cancelling()
     try:
         yield
     except grpc.aio.UsageError:  # closed before
         raise Failed(_CLOSED, sent=False) from None
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
+        if task is None or task.cancelling() > before:
             raise
         raise Failed(_CLOSED, sent=True) from None
 
