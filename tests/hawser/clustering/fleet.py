@@ -60,7 +60,7 @@ class Machine:
         return self.process
 
     def up(self, *words: str, timeout: float = UP_WITHIN, **env: str) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers, and is known to itself."""
         self.begin(*(words or ("up",)), **env)
         until(self.answers, timeout=timeout, what=f"the node on {self.host.name}")
 
@@ -81,7 +81,8 @@ class Machine:
     def answers(self) -> bool:
         assert self.process is not None
         assert self.process.running, self.log()
-        return self.status() is not None
+        status = self.status()
+        return status is not None and status["machine"] in self.machines_or_none()
 
     def status(self) -> Any:
         """What the node says of itself, or None."""
@@ -226,7 +227,7 @@ class Fleet:
 @contextmanager
 def fleet(size: int, name: str) -> Iterator[Fleet]:
     """So many machines, none of which runs anything yet; all of it is gone afterwards."""
-    with Lab(single(size), name=name) as lab:
+    with Lab(single(size), name=f"{name}{os.getpid()}") as lab:
         machines = [Machine(host) for host in lab.hosts]
         for machine in machines:
             machine.host.cmd("ip link set lo up")
