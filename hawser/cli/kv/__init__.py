@@ -54,8 +54,8 @@ MEANT = {
 }
 
 
-@click.group(cls=Lazy, table=VERBS, meant=MEANT, word="verb")
 @where_options
+@click.group(cls=Lazy, table=VERBS, meant=MEANT, word="verb")
 def kv() -> None:
     """The key-value store. Keys under /hawser/ are the node's own.
 

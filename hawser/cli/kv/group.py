@@ -4,7 +4,6 @@ Those options belong to the group `kv` and are understood after the verb as well
 is given last counts. They are kept in the context's `meta`, from which where.py reads them.
 """
 
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
@@ -13,7 +12,7 @@ from ..lazy import hinted
 
 META = "hawser.kv.where"
 COMMAND = "hawser.kv.command"
-F = TypeVar("F", bound=Callable[..., Any])
+G = TypeVar("G", bound=click.Group)
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
@@ -55,10 +54,10 @@ def _where(*, shown: bool) -> list[click.Option]:
     ]
 
 
-def where_options(command: F) -> F:
-    """Add the options to a group's function."""
-    command.__click_params__ = [*getattr(command, "__click_params__", []), *reversed(_where(shown=True))]  # type: ignore[attr-defined]
-    return command
+def where_options(group: G) -> G:
+    """Add the options to a group."""
+    group.params = [*_where(shown=True), *group.params]
+    return group
 
 
 class Verb(click.Command):
