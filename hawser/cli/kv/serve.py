@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...faults import Fault
+from .signing import tokens
+from .spans import seconds
 from .where import first
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ LISTEN = "127.0.0.1:2379"
 QUOTA = 2 * 1024**3
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 PORTS = 65535
-SPANS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
 class Bytes(click.ParamType):  # type: ignore[type-arg]  # generic only in newer releases
@@ -50,12 +51,10 @@ def retention(mode: str, text: str) -> tuple[int | None, float | None]:
         if not text.isdecimal():
             raise wrong
         return int(text) or None, None
-    if text.isdecimal():
-        return None, int(text) * SPANS["h"] or None
-    if not re.fullmatch(r"(\d+(\.\d+)?(h|ms|m|s))+", text):
+    kept = seconds(f"{text}h" if text.isdecimal() else text)
+    if kept is None:
         raise wrong
-    seconds = sum(float(number) * SPANS[unit] for number, _, unit in re.findall(r"(\d+(\.\d+)?)(h|ms|m|s)", text))
-    return None, seconds or None
+    return None, kept or None
 
 
 @click.command()
@@ -69,6 +68,7 @@ def retention(mode: str, text: str) -> tuple[int | None, float | None]:
 @click.option("--quota", type=Bytes(), default=QUOTA, help="How large the store may grow; 2G by default, 0: no limit.")
 @click.option("--auto-compaction-mode", type=click.Choice(["periodic", "revision"]), default="periodic")
 @click.option("--auto-compaction-retention", default="0", help="As etcd's: 1h, 30m, or revisions; 0: keep all.")
+@click.option("--auth-token", default="simple", help="As etcd's: simple, or jwt,sign-method=…,priv-key=FILE,….")
 @click.option("--name", default="default", help="What the member list calls it.")
 def serve(listen: tuple[str, ...], cert: str | None, key: str | None, client_ca: str | None, **options: Any) -> int:
     """Serve a directory's store in etcd's protocol, in the foreground, until SIGTERM or SIGINT.
@@ -79,6 +79,7 @@ def serve(listen: tuple[str, ...], cert: str | None, key: str | None, client_ca:
     """
     keep, age = retention(options.pop("auto_compaction_mode"), options.pop("auto_compaction_retention"))
     tls = _tls(cert, key, client_ca)
+    options["tokens"] = tokens(options.pop("auth_token"))
     addresses = [_address(each) for each in listen or (LISTEN,)]
     work = _serve(Path(options["data_dir"]), addresses, tls, keep, age, options)
     try:
@@ -137,7 +138,8 @@ async def _serve(
     try:
         _make_way(listen)
         certificates = tls is not None and tls.authority is not None
-        settings = Settings(name=options["name"], urls=_urls(listen, tls), certificates=certificates)
+        urls = _urls(listen, tls)
+        settings = Settings(name=options["name"], urls=urls, tokens=options["tokens"], certificates=certificates)
         async with serving(engine, listen, tls=tls, settings=settings) as served:
             made += _sockets(listen)
             shown = f"{directory} at revision {engine.revision}, on {', '.join(served.addresses)}"

@@ -1,14 +1,18 @@
 """serve: sockets, TLS with client certificates, options, its end; and what is wrong with any of them."""
 
+import http.client
+import json
 import os
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hawser.cli.kv.serve import retention
 from tests.etcd import free_port
+from tests.wait import until
 
 from .servers import HAWSER, kv, popen
 
@@ -94,6 +98,13 @@ def test_the_past_is_kept_as_etcds_options_say(mode: str, text: str, kept: objec
         ("--client-ca", "/etc/passwd"),
         ("--cert", "/etc/passwd", "--key", "/etc/passwd"),
         ("--cert", "/no/such/file"),
+        ("--auth-token", "paseto"),
+        ("--auth-token", "jwt"),
+        ("--auth-token", "jwt,sign-method=HS256"),
+        ("--auth-token", "jwt,sign-method=none,priv-key=/etc/hostname"),
+        ("--auth-token", "jwt,sign-method=HS256,priv-key=/no/such/file"),
+        ("--auth-token", "jwt,sign-method=HS256,priv-key=/etc/hostname,ttl=soon"),
+        ("--auth-token", "jwt,sign-method=HS256,secret=x"),
     ],
 )
 def test_options_that_make_no_sense_are_one_line(options: tuple[str, ...], tmp_path: Path) -> None:
@@ -101,6 +112,50 @@ def test_options_that_make_no_sense_are_one_line(options: tuple[str, ...], tmp_p
     assert outcome.code in (2, 5)
     assert len(outcome.err.splitlines()) == 1
     assert not outcome.out
+
+
+def test_signed_tokens_outlive_a_restart(rundir: Path) -> None:
+    """A simple token is gone with its server; one that is signed is not."""
+    (rundir / "secret").write_text("a long secret of this test")
+    signing = f"jwt,sign-method=HS256,priv-key={rundir}/secret,ttl=1h"
+    at = f"unix:{rundir}/s"
+    command = [HAWSER, "kv", "serve", "--data-dir", f"{rundir}/d", "--listen", at, "--auth-token", signing]
+    where = ("--endpoints", at)
+    with popen(command) as process:
+        until(lambda: (rundir / "s").exists(), timeout=20)
+        for words in (("user", "add", "root:p"), ("user", "grant", "root", "root"), ("auth", "on")):
+            assert kv(*words, *where).code == 0
+        token = authenticate(rundir / "s")
+        assert token.count(".") == 2
+        process.terminate()
+        assert process.wait(20) == 0
+    with popen(command) as process:
+        until(lambda: (rundir / "s").exists(), timeout=20)
+        assert users(rundir / "s", token) == ["root"]
+        forged = token[:-4] + "AAAA"
+        assert "invalid auth token" in str(users(rundir / "s", forged))
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def authenticate(path: Path) -> str:
+    return str(asked(path, "/v3/auth/authenticate", {"name": "root", "password": "p"}, "")["token"])
+
+
+def users(path: Path, token: str) -> object:
+    answer = asked(path, "/v3/auth/user/list", {}, token)
+    return answer.get("users", answer.get("error"))
+
+
+def asked(path: Path, call: str, body: object, token: str) -> dict[str, Any]:
+    """One call through the JSON gateway."""
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(path))
+    connection.request("POST", call, json.dumps(body), {"Authorization": token} if token else {})
+    answer = dict(json.load(connection.getresponse()))
+    connection.close()
+    return answer
 
 
 def test_a_port_that_is_taken_and_a_directory_that_is_none(tmp_path: Path) -> None:
