@@ -170,6 +170,12 @@ class Election:
             with suppress(Compacted):  # look again
                 await self._gone(older.kvs[0].key, older.revision + 1)
 
+    async def lost(self, held: Held) -> None:
+        """Return when it is not held any more: the lease has ended, or somebody deleted the key."""
+        while (own := await self._store.range(held.key)).kvs and own.kvs[0].create_revision == held.revision:
+            with suppress(Compacted):  # look again
+                await self._gone(held.key, own.revision + 1)
+
     async def _gone(self, key: str, revision: int) -> None:
         async with self._store.watch(key, from_revision=revision, skips=(EventKind.PUT,)) as watch:
             await anext(watch)

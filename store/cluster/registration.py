@@ -74,7 +74,13 @@ class Registration:
         self.trouble = ""
 
     async def _lead(self, session: Session) -> None:
-        self._set(await Election(self._store, LEADER).campaign(session, self._describe().id.encode()))
+        """Stand for election, lead, and when somebody took that away stand again."""
+        election = Election(self._store, LEADER)
+        while True:
+            self._set(await election.campaign(session, self._describe().id.encode()))
+            assert self.held is not None
+            await election.lost(self.held)
+            self._set(None)
 
     async def _rewrite(self, session: Session) -> None:
         while True:
@@ -83,11 +89,13 @@ class Registration:
             await self._write(session)
 
     async def _look(self, session: Session) -> None:
-        """Whether somebody else writes this machine's record."""
+        """Whether somebody else writes or deletes this machine's record."""
         async with self._store.watch(machine_key(self._describe().id)) as watch:
             async for batch in watch:
                 for event in batch.events:
-                    if event.kind is EventKind.PUT and event.kv.lease != session.lease:
+                    if event.kind is EventKind.DELETE:
+                        self.refresh()
+                    elif event.kv.lease != session.lease:
                         self.trouble = "another machine has this one's id; one of them must get a new one: leave, join"
                         log.error("%s", self.trouble)
 

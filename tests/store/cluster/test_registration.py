@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from hawser.store import MemoryStore, Store
+from hawser.store import EventKind, MemoryStore, Store
 from hawser.store.cluster.machines import Machines
 from hawser.store.cluster.model import LEADER, Capacity, Machine, Versions, encode, machine_key
 from hawser.store.cluster.registration import Registration
@@ -77,6 +77,22 @@ async def test_another_machine_with_the_same_id_is_told() -> None:
         await auntil(lambda: first.held)
         await store.put(machine_key("a"), encode(machine("a")))
         await auntil(lambda: "another machine" in first.trouble)
+
+
+async def test_what_somebody_deletes_is_there_again() -> None:
+    """The record, and the election of the machine that led."""
+    store = MemoryStore()
+    async with registered(store, "a") as first:
+        await auntil(lambda: first.held)
+        led = first.held
+        await store.delete(machine_key("a"))
+        await store.delete(f"{LEADER}/", prefix=True)
+        await auntil(lambda: first.held not in (None, led))
+        async with store.watch(machine_key("a"), from_revision=2) as watch:
+            async for batch in watch:
+                if batch.events[0].kind is EventKind.DELETE:
+                    assert (await anext(watch)).events[0].kind is EventKind.PUT
+                    break
 
 
 async def test_a_process_that_was_killed_is_succeeded_at_once() -> None:
