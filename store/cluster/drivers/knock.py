@@ -5,6 +5,7 @@ its certificate is of that CA.
 """
 
 import ssl
+import time
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from ..tokens import Token
 from .home import Home
 
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=3)
+LARGEST = 1 << 16  # bytes of a bundle of CAs
 OTHER_TIME = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, _HAS_EXPIRED (verify(1))
 KINDS: dict[int, type[StoreError]] = {400: Invalid, 403: Denied, 404: NotFound, 409: Conflict}
 T = TypeVar("T", bound=msgspec.Struct)
@@ -30,8 +32,7 @@ async def join(token: Token, request: JoinRequest) -> JoinAnswer:
     for endpoint in token.endpoints:
         try:
             async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
-                bundle = await _bundle(session, endpoint, token.ca)
-                trusted = ssl.create_default_context(cadata=bundle)
+                trusted = ssl.create_default_context(cadata=await _authority(session, endpoint, token.ca))
                 return await _ask(session, f"https://{endpoint}/v1/join", request, JoinAnswer, trusted)
         except (aiohttp.ClientError, TimeoutError, OSError, Unavailable) as error:
             failures.append(f"{endpoint} ({_reason(error)})")
@@ -52,17 +53,14 @@ async def renew(home: Home, endpoints: Sequence[str], request: RenewRequest) -> 
     raise Unavailable(f"no machine renews certificates: {', '.join(failures) or 'none is known'}; trying again")
 
 
-async def _bundle(session: aiohttp.ClientSession, endpoint: str, wanted: str) -> str:
-    """The CAs of who answers, when the one that the token means is among them. Denied."""
+async def _authority(session: aiohttp.ClientSession, endpoint: str, wanted: str) -> str:
+    """The one CA that the token means, and nothing else that a stranger shows beside it. Denied."""
     async with session.get(f"https://{endpoint}/v1/ca", ssl=False) as answer:
-        text = await answer.read()
+        shown = await answer.content.read(LARGEST)
     try:
-        hashes = [pem.hash_of(pem.read_certificate(one).public_key()) for one in pem.split(text)]
+        return pem.pinned(shown, wanted, now=time.time()).decode()
     except Invalid as error:
         raise Unavailable(f"it shows no CA: {error}") from error
-    if wanted not in hashes:
-        raise Denied(f"{endpoint} is not of the token's cluster: its CA has another key; make a new token there")
-    return text.decode()
 
 
 async def _ask(

@@ -190,6 +190,21 @@ async def test_a_server_of_another_cluster_never_hears_the_secret(rundir: Path) 
         assert listed.record == record
 
 
+async def test_a_stranger_who_shows_our_ca_beside_its_own_never_hears_the_secret(rundir: Path) -> None:
+    """The token's CA alone is trusted, whatever else is shown with it."""
+    gate = Gate(rundir)
+    await gate.open()
+    token, record = await gate.token()
+    other = certificates.new_authority(ID, now=gate.now, serial=2)
+    identify(gate.home, other, "m1", other.certificate)
+    gate.keeper.bundle = pem.join([gate.bundle, other.certificate])
+    async with door(gate.keeper, gate.home, "127.0.0.1", gate.port):
+        with pytest.raises(Unavailable, match=r"(?i)certificate.verify.failed"):
+            await join(token, asking(token))
+    (listed,) = await joining.list_tokens(gate.store, gate.now)
+    assert listed.record == record
+
+
 async def test_nobody_at_home_is_said_with_every_endpoint() -> None:
     token = Token(
         id="aaaaaaaa",
