@@ -14,7 +14,8 @@ from pathlib import Path
 from hawser.store import SqliteStore, TextStore
 from hawser.store.background import background
 from hawser.store.cluster.drivers.home import Home
-from hawser.store.migrate import Digest, Migration, Progress
+from hawser.store.digest import Digest
+from hawser.store.migrate import Migration, Progress
 
 from .backing import Backing, Etcd, etcd_store
 from .clustering.settle import keep_to, set_aside

@@ -19,8 +19,6 @@ from .errors import Compacted, Conflict, LeaseExists, LeaseNotFound, StoreError
 from .kv import DeleteOp, EventKind, KeyValue, Op, PutOp, RangeResult, Store, WatchBatch
 from .pages import pages
 
-__all__ = ["Digest", "Migration", "Progress", "digest"]
-
 BATCH, BYTES = 128, 1 << 20
 SMALLEST, RENEWAL = 2, 0.5
 

@@ -24,7 +24,8 @@ from hawser.store.cluster.model import (
     encode,
     member_key,
 )
-from hawser.store.migrate import Digest, Migration
+from hawser.store.digest import Digest
+from hawser.store.migrate import Migration
 
 from ..backing import Etcd
 from .place import Ports

@@ -167,11 +167,6 @@ def expiry(certificate: bytes) -> float:
     return pem.read_certificate(certificate).not_valid_after_utc.timestamp()
 
 
-def rotation_due(certificate: bytes, now: float, jitter: float) -> bool:
-    """Whether it is time for a new one; see `rotation_time`."""
-    return now >= rotation_time(certificate, jitter)
-
-
 def subject_of(certificate: bytes) -> Subject:
     """Whom a certificate of ours names. Denied when its names are not those of a machine."""
     parsed = pem.read_certificate(certificate)

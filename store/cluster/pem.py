@@ -1,8 +1,7 @@
 """PEM in and out: certificates, keys, requests, bundles of CAs, and the hash a CA is known by.
 
-A CA is known by the hash of its public key, which join tokens carry. It is replaced by trusting two for a while: first
-everybody gets a bundle of the old and the new, then certificates are issued by the new one, and when every machine has
-one the old is dropped. What cannot be read is Invalid and says so without showing it: it may be a key.
+A CA is known by the hash of its public key, which join tokens carry. What cannot be read is Invalid and says so without
+showing it: it may be a key.
 """
 
 import hashlib
@@ -77,11 +76,6 @@ def key_hash(text: bytes) -> str:
     return hash_of(read_certificate(text).public_key())
 
 
-def matches(certificate: bytes, key: bytes) -> bool:
-    """Whether the certificate is for this private key."""
-    return key_hash(certificate) == hash_of(read_key(key).public_key())
-
-
 def split(bundle: bytes) -> tuple[bytes, ...]:
     """Each certificate of a bundle, in its order. Invalid when there is none."""
     try:
@@ -99,24 +93,6 @@ def join(certificates: Iterable[bytes]) -> bytes:
     if not found:
         raise Invalid("CA bundle: give at least one certificate")
     return b"".join(found.values())
-
-
-def begin_rotation(bundle: bytes, fresh: bytes) -> bytes:
-    """Trust a new CA beside the old one: everybody has this bundle before the new one issues anything. Invalid while
-    two others are trusted already."""
-    old = split(bundle)
-    if len(old) > 1 and key_hash(fresh) not in {key_hash(one) for one in old}:
-        raise Invalid("CA rotation: one is under way; finish it first")
-    return join([*old, fresh])
-
-
-def finish_rotation(bundle: bytes, keep: str) -> bytes:
-    """Trust only the CA with the hash `keep`: when every machine has a certificate by it. Invalid when it is not in
-    the bundle."""
-    kept = [one for one in split(bundle) if key_hash(one) == keep]
-    if not kept:
-        raise Invalid(f"CA rotation: {keep} is not in the bundle")
-    return join(kept)
 
 
 def pinned(bundle: bytes, wanted: str, *, now: float) -> bytes:

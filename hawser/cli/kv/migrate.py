@@ -20,7 +20,8 @@ from .where import Where, here, open_kv, run, split
 
 if TYPE_CHECKING:
     from hawser.store import Store
-    from hawser.store.migrate import Digest, Progress
+    from hawser.store.digest import Digest
+    from hawser.store.migrate import Progress
 
 SQLITE = "sqlite:"
 OWN = "sqlite"  # the running node's

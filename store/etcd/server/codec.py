@@ -4,8 +4,6 @@ What etcd takes without complaint is made into what the store understands: negat
 a bound below every revision leaves nothing. What it refuses before it looks at any key is refused here.
 """
 
-from collections.abc import Sequence
-
 from ...embedded.requests import MAX_OPS
 from ...errors import EmptyKey, NoKey, TooManyOps
 from ...kv import (
@@ -182,8 +180,3 @@ def _response(op: Op[bytes], result: Result[bytes], revision: int) -> pb.Respons
         assert not isinstance(result, DeleteResult)
         return pb.ResponseOp(response_put=put_response(result, header))
     return pb.ResponseOp(response_delete_range=delete_response(result, header))
-
-
-def keys_of(messages: Sequence[pb.KeyValue]) -> tuple[bytes, ...]:
-    """The keys alone."""
-    return tuple(message.key for message in messages)

@@ -1,4 +1,4 @@
-"""Whom a cluster trusts: a CA by the hash of its key, and two of them while one replaces the other."""
+"""Whom a cluster trusts: a CA by the hash of its key."""
 
 import hashlib
 import subprocess
@@ -28,33 +28,6 @@ def test_the_hash_is_of_the_public_key_as_kubeadm_prints_it() -> None:
 
 def test_a_request_and_its_certificate_have_one_key() -> None:
     assert pem.key_hash(CSR) == pem.key_hash(BY_OLD) == pem.key_hash(BY_NEW)
-
-
-def test_a_rotation_locks_nobody_out_at_any_step() -> None:
-    start = pem.join([OLD.certificate])
-    both = pem.begin_rotation(start, NEW.certificate)
-    for certificate in (BY_OLD, BY_NEW):
-        assert certificates.verify(certificate, both, now=NOW) == M1
-    end = pem.finish_rotation(both, pem.key_hash(NEW.certificate))
-    assert certificates.verify(BY_NEW, end, now=NOW) == M1
-    with pytest.raises(Denied, match="issued by none"):
-        certificates.verify(BY_OLD, end, now=NOW)
-
-
-def test_each_step_of_a_rotation_can_be_repeated() -> None:
-    both = pem.begin_rotation(OLD.certificate, NEW.certificate)
-    assert pem.begin_rotation(both, NEW.certificate) == both
-    end = pem.finish_rotation(both, pem.key_hash(NEW.certificate))
-    assert pem.finish_rotation(end, pem.key_hash(NEW.certificate)) == end
-
-
-def test_two_rotations_at_once_are_refused() -> None:
-    third = certificates.new_authority("c1", now=NOW, serial=3)
-    both = pem.begin_rotation(OLD.certificate, NEW.certificate)
-    with pytest.raises(Invalid, match="one is under way"):
-        pem.begin_rotation(both, third.certificate)
-    with pytest.raises(Invalid, match="is not in the bundle"):
-        pem.finish_rotation(both, pem.key_hash(third.certificate))
 
 
 def test_a_bundle_has_each_ca_once_and_nothing_else() -> None:
