@@ -18,13 +18,13 @@ CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 MS_REC, MS_PRIVATE = 16384, 1 << 18
 
 
+# servers of Debian's that `make setup` unpacked where they are not installed
+os.environ["PATH"] += f":{ROOT}/.cache/unpacked/usr/bin"
 # some tests import grpc by themselves: as store/etcd/client/drivers has it
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # servers of Debian's that `make setup` unpacked where they are not installed
-    os.environ["PATH"] += f":{ROOT}/.cache/unpacked/usr/bin"
     if os.geteuid() == 0:
         _leave_the_machine()
 

@@ -7,8 +7,9 @@ it stays.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
-from hawser.store import Conflict, Store, Unavailable
+from hawser.store import Conflict, NotFound, Store, Unavailable
 from hawser.store.cluster.model import Machine, Role, member_key
 from hawser.store.etcd.client.members import Member, Members
 
@@ -74,7 +75,8 @@ class Leaving:
         if replaceable and waited > 2 * WITHIN:
             raise Unavailable("no other machine has taken over this one's etcd member yet; try again")
         if len(listed) > 1 and (not replaceable or waited > WITHIN):
-            await self._members.remove(own.id)
+            with suppress(NotFound):  # the leader was quicker
+                await self._members.remove(own.id)
         return None
 
 

@@ -177,7 +177,8 @@ def _promotion(view: _View, learner: Member) -> Step:
         return _wait(view, learner, "the learner on it does not answer yet", learner.since + view.patience)
     if not learner.synced:
         return _wait(view, learner, "the learner on it is catching up with the leader")
-    if more % 2 == 0 and more <= view.size and not view.free:
+    going = len(view.voters) - len(view.staying)
+    if more % 2 == 0 and more <= view.size and not view.free and not going:
         return _wait(view, learner, f"its learner waits for one more machine: {more} voters bear no more failures")
     return Step(verb=Verb.PROMOTE, member=learner.id, machine=view.machine(learner), reason="the learner has caught up")
 

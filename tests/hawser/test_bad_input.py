@@ -22,7 +22,7 @@ from hawser import cli, main
 # the checkout may be where only root can read: everything is loaded before the rights go
 for module in [spec.partition(":")[0] for spec, _ in cli.COMMANDS.values()]:
     import_module(module)
-for module in ("hawser.demo.main", "hawser.serve"):
+for module in ("hawser.demo.main", "hawser.output", "hawser.serve"):
     import_module(module)
 os.setuid(65534)
 sys.exit(main.main())

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import subprocess
 import time
@@ -67,7 +68,7 @@ async def ctl(config: EtcdConfig, *words: str, tls: Tls | None = None, endpoint:
         *words,
     ]
     done = await asyncio.to_thread(
-        subprocess.run, line, capture_output=True, text=True, env={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"}
+        subprocess.run, line, capture_output=True, text=True, env={"ETCDCTL_API": "3", "PATH": os.environ["PATH"]}
     )
     return done.returncode, done.stdout + done.stderr
 

@@ -136,6 +136,13 @@ def test_a_draining_machine_is_replaced_before_it_is_left() -> None:
     assert step(3, hosts[:3], *three).verb is Verb.NONE
 
 
+def test_a_learner_votes_when_the_only_voter_is_to_go() -> None:
+    hosts: list[str | Host] = ["m1", "m2"]
+    learner = voter(2, learner=True, synced=True)
+    assert step(3, hosts, voter(1), learner).verb is Verb.WAIT
+    assert step(3, [host("m1", willing=False), "m2"], voter(1), learner).verb is Verb.PROMOTE
+
+
 def test_zones_are_filled_evenly() -> None:
     hosts: list[str | Host] = [host("m1", zone="a"), host("m2", zone="a"), host("m3", zone="b"), host("m4", zone="b")]
     assert step(3, hosts, voter(1)).machine == "m3"
