@@ -12,7 +12,7 @@ from ipaddress import ip_address
 
 import msgspec
 
-from ..errors import Conflict, Denied, Invalid, Unavailable
+from ..errors import Conflict, Denied, NotFound, Unavailable
 from ..kv import Compare, PutOp, Store, absent, unchanged
 from . import certificates, pem, tokens
 from .certificates import LIFE, Authority, Profile, Subject
@@ -193,14 +193,14 @@ async def list_tokens(store: Store, now: float) -> list[Listed]:
 
 
 async def revoke_token(store: Store, token: str) -> None:
-    """Take a token back. Invalid when there is none."""
+    """Take a token back. NotFound when there is none."""
     where = token_key(token)
     while (entry := await store.get(where)) is not None:
         gone = tokens.revoke(decode(TokenRecord, entry.value, where))
         compares: list[Compare] = [unchanged(entry)]
         if (await store.txn(compares, [PutOp(where, encode(gone))])).succeeded:
             return
-    raise Invalid(f"no token {token}; see: hawser node token ls")
+    raise NotFound(f"no token {token}; see: hawser node token ls")
 
 
 async def forget_tokens(store: Store, now: float) -> None:

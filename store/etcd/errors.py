@@ -92,6 +92,8 @@ _TABLE = (
     _Row(Code.FAILED_PRECONDITION, "etcdserver: too many learner members in cluster", ours.Conflict),
     _Row(Code.FAILED_PRECONDITION, "etcdserver: bad leader transferee", ours.Conflict),
     _Row(Code.PERMISSION_DENIED, "etcdserver: permission denied", ours.Denied, "ask for a role that may"),
+    # Maintenance does not translate its own errors
+    _Row(Code.UNKNOWN, "auth: permission denied", ours.Denied, "ask for a role that may"),
     _Row(
         Code.INVALID_ARGUMENT, "etcdserver: authentication failed, invalid user ID or password", ours.Denied, "log in"
     ),
@@ -163,5 +165,5 @@ def meant(code: int, text: str) -> StoreError:
     if row is None:
         kind = _KINDS.get(Code(code), StoreError) if code in Code.__members__.values() else StoreError
         return kind(text.removeprefix("hawser: "))
-    plain = row.text.removeprefix("etcdserver: ").removeprefix("mvcc: ")
+    plain = row.text.removeprefix("etcdserver: ").removeprefix("mvcc: ").removeprefix("auth: ")
     return row.error(f"{plain}; {row.advice}" if row.advice else plain)

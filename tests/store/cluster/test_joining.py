@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from hawser.store import Conflict, Denied, Invalid, MemoryStore, Unavailable
+from hawser.store import Conflict, Denied, MemoryStore, NotFound, Unavailable
 from hawser.store.cluster import certificates, joining, pem, tokens
 from hawser.store.cluster.certificates import Authority, Profile, Subject
 from hawser.store.cluster.drivers.door import door
@@ -176,7 +176,7 @@ async def test_an_expired_and_a_revoked_token_are_refused_and_listed(rundir: Pat
         ]
         await joining.forget_tokens(gate.store, gate.now + 2 * tokens.RETENTION)
         assert await joining.list_tokens(gate.store, gate.now) == []
-        with pytest.raises(Invalid, match="no token"):
+        with pytest.raises(NotFound, match="no token"):
             await joining.revoke_token(gate.store, back.id)
 
 

@@ -2,6 +2,7 @@
 without."""
 
 import asyncio
+import os
 import resource
 import socket
 import ssl
@@ -106,7 +107,9 @@ class Listening:
                     ssl_handshake_timeout=handshake,
                 )
         except (OSError, ValueError) as error:
-            raise Unavailable(f"cannot listen on {address}: {error}; choose another address") from error
+            number = getattr(error, "errno", None)
+            reason = os.strerror(number) if number else error  # asyncio words it anew, with its number in front
+            raise Unavailable(f"cannot listen on {address}: {reason}; choose another address") from error
         self._servers.append(server)
         bound = server.sockets[0]
         if bound.family == socket.AF_UNIX:
