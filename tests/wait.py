@@ -7,7 +7,7 @@ from collections.abc import Callable
 STEP = 0.005
 
 
-def until(condition: Callable[[], object], *, timeout: float = 5.0, what: str = "the condition") -> None:
+def until(condition: Callable[[], object], *, timeout: float = 15.0, what: str = "the condition") -> None:
     """Poll until `condition` holds; AssertionError after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
@@ -15,7 +15,7 @@ def until(condition: Callable[[], object], *, timeout: float = 5.0, what: str = 
         time.sleep(STEP)
 
 
-async def auntil(condition: Callable[[], object], *, timeout: float = 5.0, what: str = "the condition") -> None:
+async def auntil(condition: Callable[[], object], *, timeout: float = 15.0, what: str = "the condition") -> None:
     """As `until`, on the event loop."""
     deadline = time.monotonic() + timeout
     while not condition():

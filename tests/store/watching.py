@@ -11,8 +11,8 @@ K = TypeVar("K", str, bytes, default=str)
 
 
 async def take(batches: AsyncIterator[WatchBatch[K]], count: int) -> list[WatchBatch[K]]:
-    """The next `count` batches, within 5 s."""
-    async with asyncio.timeout(5):
+    """The next `count` batches, within 15 s."""
+    async with asyncio.timeout(15):
         return [await anext(batches) for _ in range(count)]
 
 
