@@ -110,7 +110,7 @@ class Node:
         self.units = Registry(store, problems)
         manager = UnitContainers(self.runtime, self.containers, self.mesh, net)
         self.agent = Agent(store, machine, manager)
-        self.engine = Engine(store, self._placeable)
+        self.engine = Engine(store, self._placeable, lambda: self.registration.held is not None)
         self.machines = Machines(store, self._fleet_changed)
         self.registration = Registration(store, self.record, changed=self._fleet_changed)
         self._manager = manager
@@ -201,10 +201,8 @@ class Node:
         found = await Election(self.store, LEADER).leader()
         return None if found is None else found.value.decode(errors="replace")
 
-    def _placeable(self) -> list[Machine] | None:
-        """Where units may run, when it is this machine that decides; itself always, whatever became of its record."""
-        if self.registration.held is None:
-            return None
+    def _placeable(self) -> list[Machine]:
+        """Where units may run; this machine always, whatever became of its record."""
         known = {**self.machines.known, self.machine: self.record()}
         return [Machine(id=each.id, metadata=each.labels) for each in known.values() if not each.draining]
 

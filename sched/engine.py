@@ -26,11 +26,13 @@ AGAIN = 1.0
 
 
 class Engine:
-    """Places units on `machines()`; None: another engine does. `wake` it when that changes."""
+    """Places units on `machines()` while it `decides()`; else another engine does. `wake` it when that changes."""
 
-    def __init__(self, store: Store, machines: Callable[[], Sequence[Machine] | None]) -> None:
+    def __init__(
+        self, store: Store, machines: Callable[[], Sequence[Machine]], decides: Callable[[], bool] = lambda: True
+    ) -> None:
         self._store = store
-        self._machines = machines
+        self._machines, self._decides = machines, decides
         self._wake = asyncio.Event()
         self._fleets: dict[str, tuple[str, Fleet | str]] = {}
 
@@ -43,7 +45,7 @@ class Engine:
         mirror = Mirror(self._store, self._wake.set)
 
         async def once() -> float | None:
-            if not mirror.ready.is_set():
+            if not mirror.ready.is_set() or not self._decides():
                 return None
             return await self._apply(mirror.entries)
 
@@ -57,9 +59,6 @@ class Engine:
         return self._steps({entry.key: entry for entry in listed.kvs})
 
     def _steps(self, entries: Mapping[str, KeyValue]) -> tuple[Step[Placement], ...]:
-        machines = self._machines()
-        if machines is None:
-            return ()
         stored = {
             key.removeprefix(PLACEMENTS): records.decode(entry.value, Placement) or Placement()
             for key, entry in entries.items()
@@ -70,7 +69,7 @@ class Engine:
         }
         fleets = {name: self._fleet(name, intent.hash, intent.text) for name, intent in intents.items()}
         able = {name: fleet for name, fleet in fleets.items() if isinstance(fleet, Fleet)}
-        decisions = place(able, machines, {name: placed.machines for name, placed in stored.items()})
+        decisions = place(able, self._machines(), {name: placed.machines for name, placed in stored.items()})
         decisions |= {name: Decision(reason=bad) for name, bad in fleets.items() if isinstance(bad, str)}
         desired = {name: Placement(machines=d.machines, reason=d.reason) for name, d in decisions.items()}
         return plan(desired, stored, differs=_differs)
