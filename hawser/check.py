@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from .installed import etcd_version
+
 CLONE = {
     "mnt": 0x00020000,
     "uts": 0x04000000,
@@ -193,8 +195,7 @@ def etcd() -> str | None:
     program = shutil.which("etcd")
     if program is None:
         return "etcd is not found; install Debian's etcd-server, or use an etcd that runs elsewhere: --store"
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
-    version = said.partition("\n")[0].rpartition(" ")[2]
+    version = etcd_version()
     parts = version.split(".")
     if len(parts) < 2 or not all(part.isdigit() for part in parts[:2]):
         return f"{program} says its version is {version!r}; hawser knows etcd 3.4 and later"

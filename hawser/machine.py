@@ -1,8 +1,6 @@
 """What this machine is and has, as the others are told: proc(5), uname(2), statvfs(3)."""
 
 import os
-import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from hawser.store.cluster.model import Capacity, Machine, Role, Versions
 
 from . import __version__
 from .identity import own_addresses
+from .installed import etcd_version
 
 
 def describe(
@@ -38,16 +37,3 @@ def describe(
         labels=labels,
         draining=draining,
     )
-
-
-def etcd_version() -> str:
-    """The version of the etcd that is installed, or nothing."""
-    program = shutil.which("etcd")
-    if program is None:
-        return ""
-    try:
-        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=5, check=False).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    first = said.partition("\n")[0]
-    return first.removeprefix("etcd Version: ").strip() if first.startswith("etcd Version") else ""

@@ -112,7 +112,7 @@ class Node:
         self.agent = Agent(store, machine, manager)
         self.engine = Engine(store, self._placeable, lambda: self.registration.held is not None)
         self.machines = Machines(store, self._fleet_changed)
-        self.registration = Registration(store, self.record, changed=self._fleet_changed)
+        self.registration = Registration(store, machine, self.record, changed=self._fleet_changed)
         self._manager = manager
         self._ended: asyncio.Queue[str] = asyncio.Queue()
         self._end = asyncio.Event()
@@ -175,7 +175,7 @@ class Node:
         }
 
     def record(self) -> MachineRecord:
-        """What the other machines are told of this one."""
+        """What the other machines are told of this one; blocks."""
         config = self.config
         return describe(
             self.machine,
@@ -203,8 +203,9 @@ class Node:
 
     def _placeable(self) -> list[Machine]:
         """Where units may run; this machine always, whatever became of its record."""
-        known = {**self.machines.known, self.machine: self.record()}
-        return [Machine(id=each.id, metadata=each.labels) for each in known.values() if not each.draining]
+        others = [each for each in self.machines.known.values() if each.id != self.machine and not each.draining]
+        own = [] if self._draining else [Machine(id=self.machine, metadata=self.config.labels)]
+        return [*own, *(Machine(id=each.id, metadata=each.labels) for each in others)]
 
     async def plan(self) -> tuple[tuple[str, Step[Any]], ...]:
         """Every pending step with the area it belongs to; changes nothing."""

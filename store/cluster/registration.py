@@ -20,18 +20,20 @@ log = logging.getLogger(__name__)
 
 
 class Registration:
-    """`describe` says what this machine is now; `changed` is called when `held` changes. `ttl` in seconds: how long
-    after this machine's last word it counts as gone."""
+    """`describe` says what this machine is now; it may block and is called on a thread. `changed` is called when `held`
+    changes. `ttl` in seconds: how long after this machine's last word it counts as gone."""
 
     def __init__(
         self,
         store: Store,
+        machine: str,
         describe: Callable[[], Machine],
         *,
         ttl: float = TTL,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        self._store, self._describe, self._ttl, self._changed = store, describe, ttl, changed
+        self._store, self._machine, self._describe = store, machine, describe
+        self._ttl, self._changed = ttl, changed
         self.held: Held | None = None
         """The election, while this machine leads"""
         self.trouble = ""
@@ -63,21 +65,21 @@ class Registration:
 
     async def _succeed(self) -> None:
         """End the lease of this machine's last process, which is no more: nobody need wait for it to run out."""
-        entry = await self._store.get(machine_key(self._describe().id))
+        entry = await self._store.get(machine_key(self._machine))
         if entry is not None and entry.lease:
             with suppress(LeaseNotFound):
                 await self._store.lease_revoke(entry.lease)
 
     async def _write(self, session: Session) -> None:
-        machine = self._describe()
-        await self._store.put(machine_key(machine.id), encode(machine), lease=session.lease)
+        machine = await asyncio.to_thread(self._describe)
+        await self._store.put(machine_key(self._machine), encode(machine), lease=session.lease)
         self.trouble = ""
 
     async def _lead(self, session: Session) -> None:
         """Stand for election, lead, and when somebody took that away stand again."""
         election = Election(self._store, LEADER)
         while True:
-            self._set(await election.campaign(session, self._describe().id.encode()))
+            self._set(await election.campaign(session, self._machine.encode()))
             assert self.held is not None
             await election.lost(self.held)
             self._set(None)
@@ -90,7 +92,7 @@ class Registration:
 
     async def _look(self, session: Session) -> None:
         """Whether somebody else writes or deletes this machine's record."""
-        async with self._store.watch(machine_key(self._describe().id)) as watch:
+        async with self._store.watch(machine_key(self._machine)) as watch:
             async for batch in watch:
                 for event in batch.events:
                     if event.kind is EventKind.DELETE:

@@ -25,7 +25,7 @@ def machine(id_: str, **labels: str) -> Machine:
 
 @asynccontextmanager
 async def registered(store: Store, id_: str, ttl: float = 5) -> AsyncIterator[Registration]:
-    registration = Registration(store, lambda: machine(id_), ttl=ttl)
+    registration = Registration(store, id_, lambda: machine(id_), ttl=ttl)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(registration.run())
         yield registration
