@@ -14,6 +14,7 @@ from hawser.store.cluster.drivers.home import Home
 from hawser.store.cluster.model import Machine, Membership, Role
 from hawser.store.etcd.client import EtcdStore, parse
 from hawser.store.etcd.client.members import Members
+from hawser.store.loop import reconcile_loop
 
 from .place import Ports
 
@@ -48,19 +49,15 @@ class Whereabouts:
 
     async def run(self) -> None:
         """Learn, until cancelled."""
-        while True:
-            try:
-                await self.learn()
-                pause = LOOK
-            except StoreError:
-                await self._go(self._everywhere())
-                pause = AGAIN
-            self._wake.clear()
-            try:
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+        await reconcile_loop(self._look, self._wake, LOOK)
+
+    async def _look(self) -> float | None:
+        try:
+            await self.learn()
+        except StoreError:
+            await self._go(self._everywhere())
+            return AGAIN
+        return None
 
     async def learn(self, *, without: str = "") -> None:
         """Ask etcd, go there and keep it; `without` the member of this machine id. StoreError."""

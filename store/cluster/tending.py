@@ -16,6 +16,7 @@ from ..etcd.client.members import Member as Listed
 from ..etcd.client.members import Members
 from ..etcd.client.upkeep import MemberStatus, Upkeep
 from ..kv import DeleteOp, PutOp, Store
+from ..loop import reconcile_loop
 from ..session import Held
 from .member_plan import next_step
 from .members import Host, Member, Step, Verb, in_sync, observed
@@ -52,22 +53,18 @@ class Tending:
 
     async def run(self) -> None:
         """Tend while this machine leads, until cancelled."""
-        while True:
-            pause = LOOK
-            held = self._held()
-            if held is None:
-                self._seen, self.step = {}, None
-            else:
-                try:
-                    pause = BRISK if await self._once(held) else LOOK
-                except StoreError as error:
-                    log.warning("the cluster's members are not tended: %s; trying again", error)
-            self._wake.clear()
-            try:
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+        await reconcile_loop(self._tend, self._wake, LOOK)
+
+    async def _tend(self) -> float | None:
+        held = self._held()
+        if held is None:
+            self._seen, self.step = {}, None
+            return None
+        try:
+            return BRISK if await self._once(held) else None
+        except StoreError as error:
+            log.warning("the cluster's members are not tended: %s; trying again", error)
+            return None
 
     async def _once(self, held: Held) -> bool:
         """One look and one step; whether something is under way."""
