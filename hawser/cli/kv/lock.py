@@ -24,7 +24,7 @@ from .group import Launching, command_of
 from .where import Where, here, open_kv, run
 
 if TYPE_CHECKING:
-    from hawser.store import KeyValue, Store
+    from hawser.store import KeyValue
     from hawser.store.session import Election, Held, Session
 
 LOCK_TTL, ELECT_TTL = 10.0, 60.0
@@ -88,7 +88,7 @@ async def _hold(
                 holder = f"held by {leader.key}" if leader else "nobody's now"
                 raise Fault(f"{what} was not had in time ({holder}); try again", "conflict") from None
             try:
-                async with _watched(store, session, held) as lost:
+                async with _watched(election, session, held) as lost:
                     if command:
                         return await _run(what, command, _environment(where, held), lost, grace)
                     _say(held, session, value, json_)
@@ -113,8 +113,9 @@ async def _resign(election: "Election", held: "Held") -> None:
 
 
 @asynccontextmanager
-async def _watched(store: "Store", session: "Session", held: "Held") -> AsyncIterator[asyncio.Event]:
+async def _watched(election: "Election", session: "Session", held: "Held") -> AsyncIterator[asyncio.Event]:
     """An event that is set once the lock is lost."""
+    from hawser.store import StoreError
     from hawser.store.background import background
 
     lost = asyncio.Event()
@@ -124,26 +125,15 @@ async def _watched(store: "Store", session: "Session", held: "Held") -> AsyncIte
         lost.set()
 
     async def key() -> None:
-        await _deleted(store, held)
-        lost.set()
+        while not lost.is_set():
+            try:
+                await election.lost(held)
+                lost.set()
+            except StoreError:  # whatever happens to the store, the lease decides
+                await asyncio.sleep(AGAIN)
 
     async with background(lease(), key()):
         yield lost
-
-
-async def _deleted(store: "Store", held: "Held") -> None:
-    """Return when the key is not that of the holder any more, whatever happens to the store meanwhile."""
-    from hawser.store import StoreError
-
-    while True:
-        try:
-            found = await store.range(held.key)
-            if not found.kvs or found.kvs[0].create_revision != held.revision:
-                return
-            async with store.watch(held.key, from_revision=found.revision + 1) as watch:
-                await anext(watch)
-        except StoreError:  # the lease decides
-            await asyncio.sleep(AGAIN)
 
 
 async def _run(what: str, command: list[str], environment: dict[str, str], lost: asyncio.Event, grace: float) -> int:
