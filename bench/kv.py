@@ -6,13 +6,12 @@ import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from . import puts
+from . import disk, puts
 from .row import Row
 
 CLIENTS, SECONDS, ROUNDS = 64, 3.0, 3
@@ -23,10 +22,8 @@ WATCHERS = {1: 10.0, 1000: 50.0}
 
 def rows() -> list[Row]:
     """Both servers keep their data on the disk of the current directory."""
-    cache = Path.cwd() / ".cache"
-    cache.mkdir(exist_ok=True)
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-kv-", dir=cache)))
+        directory = stack.enter_context(disk.directory("kv"))
         servers = {
             "hawser": stack.enter_context(hawser(directory / "hawser")),
             "etcd": stack.enter_context(etcd(directory / "etcd")),

@@ -4,14 +4,13 @@ import asyncio
 import os
 import sqlite3
 import statistics
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from hawser.store import SqliteStore
 
+from .disk import directory as place
 from .row import Row
 
 WRITERS, EACH, VALUE = 64, 1500, bytes(256)
@@ -20,7 +19,7 @@ RATE, SECONDS = 2000, 3.0
 
 def rows() -> list[Row]:
     """Measured on the disk of the current directory, never on tmpfs."""
-    with _directory() as directory:
+    with place("puts") as directory:
         database, disk = _bare_database(directory / "bare.db", WRITERS), _bare_disk(directory / "bare.log")
         alone = _bare_database(directory / "alone.db", 1)
         return asyncio.run(_measure(directory, database, disk, alone))
@@ -67,14 +66,6 @@ def _delay_row(what: str, delays: list[float], bound: float | None) -> Row:
     note = f"p50 {median * 1e3:.2f} ms, worst {max(delays) * 1e3:.1f} ms of {len(delays):,}"
     need = f"< {bound:g} ms" if bound else "reported"
     return Row(what=what, ours=p99, unit="ms", need=need, ok=bound is None or p99 < bound, note=note)
-
-
-@contextmanager
-def _directory() -> Iterator[Path]:
-    cache = Path.cwd() / ".cache"
-    cache.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="bench-puts-", dir=cache) as name:
-        yield Path(name)
 
 
 async def _many_writers(store: SqliteStore) -> float:

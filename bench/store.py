@@ -7,16 +7,15 @@ import random
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from hawser.store import EventKind, Op, PutOp
 from hawser.store.embedded.drivers.sqlite import SqliteEngine
 from hawser.store.kv import Watch
 
+from . import disk
 from .row import Row
 
 KEYS, BATCH, PAGE, READS = 1_000_000, 128, 1000, 200
@@ -26,18 +25,10 @@ VALUE = bytes(64)
 
 def rows() -> list[Row]:
     """Measured on the disk of the current directory, never on tmpfs."""
-    with _directory() as directory:
+    with disk.directory("store") as directory:
         few = asyncio.run(_small(directory / "few"))
         asyncio.run(_fill(directory / "many"))
         return [*few, *_large(directory / "many")]
-
-
-@contextmanager
-def _directory() -> Iterator[Path]:
-    cache = Path.cwd() / ".cache"
-    cache.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="bench-store-", dir=cache) as name:
-        yield Path(name)
 
 
 async def _small(directory: Path) -> list[Row]:
