@@ -46,7 +46,7 @@ class Scope(ScopedStore):
     """One that closes the whole."""
 
     async def close(self) -> None:
-        await self._store.close()
+        await self.raw.close()
 
 
 @pytest.fixture(scope="session")
