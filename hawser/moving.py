@@ -103,5 +103,9 @@ def check(target: Etcd | None, clustered: bool, uses_etcd: bool) -> None:
     if clustered:
         raise Fault("this machine's store is its cluster's; leave that first: hawser node leave", "conflict")
     if (target is None) != uses_etcd:
-        where = "its own store already" if target is None else "an etcd already; move it back first: --to own"
+        where = (
+            "its own store already"
+            if target is None
+            else "an etcd already; move it back first: hawser kv migrate --to sqlite"
+        )
         raise Fault(f"this machine uses {where}", "conflict")

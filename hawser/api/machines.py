@@ -39,13 +39,10 @@ class Target(msgspec.Struct, forbid_unknown_fields=True):
     overwrite: bool = False
 
     def etcd(self) -> Etcd | None:
-        files = {name: Path(path) if path else None for name, path in self._files().items()}
         if not self.endpoints:
             return None
-        return Etcd(endpoints=self.endpoints, user=self.user, password=self.password, **files)
-
-    def _files(self) -> dict[str, str | None]:
-        return {"cacert": self.cacert, "cert": self.cert, "key": self.key}
+        cacert, cert, key = (Path(path) if path else None for path in (self.cacert, self.cert, self.key))
+        return Etcd(endpoints=self.endpoints, cacert=cacert, cert=cert, key=key, user=self.user, password=self.password)
 
 
 @routes.post("/v1/store/migrate")
