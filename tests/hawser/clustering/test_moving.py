@@ -27,12 +27,18 @@ def etcd() -> Iterator[str]:
 
 def move(node: NodeProcess, **target: Any) -> list[dict[str, object]]:
     told = list(node.client.lines("POST", "/v1/store/migrate", target))
-    until(lambda: node.answers() and store_of(node) in (target.get("endpoints") or [own(node)]), timeout=20)
+    until(lambda: store_of(node) in (target.get("endpoints") or [own(node)]), timeout=20, what="the node on its store")
     return told
 
 
-def store_of(node: NodeProcess) -> str:
-    return str(node.client.get("/v1/status")["store"])
+def store_of(node: NodeProcess) -> str | None:
+    """The store the node says it uses; None in the moment in which it starts itself anew."""
+    assert node.process is not None
+    assert node.process.poll() is None, node.log()
+    try:
+        return str(node.client.get("/v1/status")["store"])
+    except Fault:
+        return None
 
 
 def own(node: NodeProcess) -> str:
