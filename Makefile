@@ -1,5 +1,5 @@
 # Set-up and the house's commands. Every target installs what it needs first, once; the second run is quick.
-# Stamps: .cache/apt.<hash of the package list>, .venv/.stamp (newer than the lock file and pyproject.toml).
+# Stamps: .cache/apt*.<hash of the package list>, .venv/.stamp (newer than the lock file and pyproject.toml).
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -11,14 +11,18 @@ BIN := .venv/bin
 SOURCES := hawser $(wildcard hawser/*/) tests bench examples
 
 DEBS := python3 python3-venv libnftables1 procps nftables iproute2 iputils-ping busybox-static curl systemd
-DEBS_BENCH := crun mininet bridge-utils
-# unpacked and not installed: installing these starts servers on a machine with systemd
-DEBS_UNPACKED := etcd-server etcd-client
+DEBS += wireguard-go wireguard-tools
+# what the unpacked openvswitch needs
+DEBS += libbpf1 libcap-ng0 libnuma1 libssl3 libunbound8 libxdp1
+DEBS_BENCH := crun mininet bridge-utils iperf3 containernetworking-plugins
+# unpacked and not installed: installing these starts servers on a machine with systemd; PACKAGE/ITS PROGRAM
+DEBS_UNPACKED := etcd-server/etcd etcd-client/etcdctl openvswitch-switch/ovs-vswitchd openvswitch-common/ovsdb-server
 UNPACKED := $(CURDIR)/.cache/unpacked
-export PATH := $(PATH):$(UNPACKED)/usr/bin
+export PATH := $(PATH):$(UNPACKED)/usr/bin:$(UNPACKED)/usr/sbin:$(UNPACKED)/usr/lib/openvswitch-switch
 hash = $(shell echo '$(1)' | sha256sum | cut -c1-12)
 APT := .cache/apt.$(call hash,$(DEBS))
 APT_BENCH := .cache/apt-bench.$(call hash,$(DEBS_BENCH))
+APT_UNPACKED := .cache/apt-unpacked.$(call hash,$(DEBS_UNPACKED))
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,7 +64,7 @@ lock: $(BIN)/python ## rewrite requirements.lock from pyproject.toml: versions a
 proto: setup ## rewrite the messages of etcd's protocol from store/etcd/etcd.proto
 	@$(BIN)/python -m grpc_tools.protoc -I store/etcd --python_out=store/etcd --pyi_out=store/etcd store/etcd/etcd.proto
 
-setup: $(APT) $(UNPACKED)/.stamp .venv/.stamp
+setup: $(APT) $(APT_UNPACKED) .venv/.stamp
 
 $(APT): PACKAGES := $(DEBS)
 $(APT_BENCH): PACKAGES := $(DEBS_BENCH)
@@ -75,13 +79,14 @@ $(APT) $(APT_BENCH):
 	fi
 	@touch $@
 
-$(UNPACKED)/.stamp: | $(APT)
+$(APT_UNPACKED): | $(APT)
 	@mkdir -p $(UNPACKED)
-	@if ! { command -v etcd && command -v etcdctl; } >/dev/null; then \
-	  echo "==> Debian packages, unpacked: $(DEBS_UNPACKED)"; cd $(UNPACKED); \
-	  apt-get download -q $(DEBS_UNPACKED) 2>/dev/null || { \
+	@missing=""; for p in $(DEBS_UNPACKED); do command -v "$${p#*/}" >/dev/null || missing="$$missing $${p%/*}"; done; \
+	if [ -n "$$missing" ]; then \
+	  echo "==> Debian packages, unpacked:$$missing"; cd $(UNPACKED); \
+	  apt-get download -q $$missing 2>/dev/null || { \
 	    [ "$$(id -u)" = 0 ] || { echo "make: apt knows no packages yet; run: sudo apt-get update"; exit 1; }; \
-	    apt-get update -q && apt-get download -q $(DEBS_UNPACKED); } || exit 1; \
+	    apt-get update -q && apt-get download -q $$missing; } || exit 1; \
 	  for deb in *.deb; do dpkg-deb -x "$$deb" . && rm "$$deb" || exit 1; done; \
 	fi
 	@touch $@

@@ -50,7 +50,11 @@ async def watch(request: web.Request) -> web.StreamResponse:
     store, tenant = node_of(request).store, request.query.get("tenant")
 
     async def documents() -> AsyncGenerator[dict[str, Any], None]:
-        async with store.watch(f"{SERVICES}{tenant}/" if tenant else SERVICES, prefix=True) as batches:
+        prefix = f"{SERVICES}{tenant}/" if tenant else SERVICES
+        there = await store.range(prefix, prefix=True)
+        for entry in there.kvs:
+            yield {"event": "put"} | document(decode_instance(entry.value))
+        async with store.watch(prefix, prefix=True, from_revision=there.revision + 1) as batches:
             async for batch in batches:
                 for event in batch.events:
                     if event.kind is EventKind.PUT:

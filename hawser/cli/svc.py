@@ -105,7 +105,7 @@ def resolve(service: str, tenant: str, json_: bool) -> None:
 @click.option("--tenant", "-t", help="Only this tenant's.")
 @as_json
 def watch(tenant: str | None, json_: bool) -> None:
-    """Print instances as they come, change and go."""
+    """Print the instances that are there, and from then on as they come, change and go."""
     for event in client().lines("GET", "/v1/services/watch", tenant=tenant):
         if json_:
             click.echo(json.dumps(event))
