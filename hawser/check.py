@@ -147,7 +147,7 @@ def forwarding() -> str | None:
         return None
     return (
         f"{', '.join(chains)} drops forwarded packets; let networks through: "
-        "iptables -I FORWARD -i hwb+ -j ACCEPT; iptables -I FORWARD -o hwb+ -j ACCEPT"
+        "iptables -I FORWARD -i hwu+ -j ACCEPT; iptables -I FORWARD -o hwu+ -j ACCEPT"
     )
 
 

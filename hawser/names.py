@@ -29,7 +29,7 @@ class Names:
         self._mesh = mesh
         self._net = net
         self._containers = containers
-        self._server = DnsServer(self._lookup, port=port)
+        self._server = DnsServer(self._lookup, port=port, make=net.make_socket)
         self._wake = asyncio.Event()
         self._failures: list[str] = []
         self._hosts: tuple[Instance, ...] = ()
@@ -68,7 +68,7 @@ class Names:
     async def _watch(self) -> None:
         while True:
             try:
-                async with self._store.watch(model.NETWORKS, prefix=True) as batches:
+                async with self._store.watch(model.PORTS, prefix=True) as batches:
                     self._wake.set()
                     async for _ in batches:
                         self._wake.set()
@@ -76,16 +76,17 @@ class Names:
                 continue
 
     async def _once(self) -> float | None:
-        networks = await self._net.networks()
+        networks = self._net.present()
         listeners = [
             Listener(
                 tenant=network.tenant,
                 addresses=network.gateways,
+                place=network.tenant,
                 forward=not network.internal,
                 hidden=tuple(
                     subnet
                     for other in networks
-                    if other is not network and other.tenant == network.tenant
+                    if other.tenant == network.tenant and other.key not in self._net.fabric.joined(network.key)
                     for subnet in other.subnets
                 ),
             )

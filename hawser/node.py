@@ -9,15 +9,18 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from hawser.mesh.agent import Mesh
-from hawser.mesh.model import Announcement
+from hawser.mesh.drivers.checks import stream
+from hawser.mesh.model import Address, Announcement
 from hawser.netd.agent import NetAgent
 from hawser.runtime.agent import Runtime
 from hawser.runtime.images import Images
@@ -33,7 +36,6 @@ from hawser.store.cluster.model import LEADER, Role
 from hawser.store.cluster.model import Machine as MachineRecord
 from hawser.store.cluster.registration import Registration
 from hawser.store.reconcile import Step
-from hawser.store.scoped import ScopedStore
 from hawser.store.session import Election
 
 from . import __version__, processes
@@ -41,10 +43,9 @@ from .backing import Backing, Etcd
 from .clustering.clustered import Clustered
 from .clustering.enter import Wanted
 from .clustering.place import Ports
-from .clustering.settle import LOCAL
 from .clustering.which import open_store
 from .faults import Fault, kind_of
-from .identity import hold, machine_id
+from .identity import hold, machine_id, own_addresses
 from .machine import describe
 from .moving import Move, check
 from .names import Names
@@ -56,7 +57,6 @@ from .workloads.verbs import Verbs
 log = logging.getLogger("hawser.node")
 INSTANCE = 8
 LEAVE_TIMEOUT, SWEEP = 60.0, 30.0
-NETWORKS = "/hawser/netd/"
 MOVING = "this machine's store is being moved; wait until that is done, or stop the node"
 
 
@@ -87,7 +87,6 @@ class Node:
         machine: str,
         backing: Backing,
         clustered: Clustered | None,
-        local: Store,
         net: NetAgent,
         images: Images,
     ) -> None:
@@ -105,8 +104,8 @@ class Node:
         self.runtime = Runtime(config.data, config.run, machine[:INSTANCE], images, on_change=self._changed)
         self.containers = Containers(self.runtime, net)
         self.verbs = Verbs(self.containers, self.runtime, net)
-        self.mesh = Mesh(store, machine, self._check)
-        self.names = Names(local, self.mesh, net, self.containers, config.dns_port)
+        self.mesh = Mesh(store, machine, self._check, dial=self._dial)
+        self.names = Names(store, self.mesh, net, self.containers, config.dns_port)
         self.units = Registry(store, problems)
         manager = UnitContainers(self.runtime, self.containers, self.mesh, net)
         self.agent = Agent(store, machine, manager)
@@ -246,9 +245,7 @@ class Node:
         for instance in [instance for instance in self.mesh.instances() if instance.machine == self.machine]:
             await self.mesh.withdraw(instance.tenant, instance.service, instance.id)
         await self.runtime.teardown()
-        await self.net.teardown()
-        if not self.backing.own:
-            await self.store.delete(LOCAL + self.machine, prefix=True)
+        await self.net.teardown(alone=self.alone())
         if self.clustered is not None:
             await self.clustered.part()
         if self._registered is not None:  # while there is a store to tell
@@ -310,6 +307,14 @@ class Node:
                     raise
                 log.warning("sweep: %s", error)
 
+    async def _dial(self, tenant: str, address: Address) -> socket.socket:
+        """The socket by which a check reaches an address: in the tenant's namespace when it is one of its networks."""
+        if not self.net.reaches(tenant, address):
+            return stream(address)
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        return await asyncio.to_thread(self.net.make_socket, tenant, family, kind)
+
     async def _check(self, announcement: Announcement, argv: Sequence[str]) -> int:
         """Run an exec check: in the container that the announcement is for, else on this machine."""
         container = announcement.labels.get(CONTAINER)
@@ -335,11 +340,15 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
                 f"directory {config.data}: {error.strerror}; choose another with --data", "unavailable"
             ) from error
         backing, clustered = await open_store(config, machine, stack)
-        local = ScopedStore(backing.store, f"{LOCAL}{machine}")
-        if backing.own:
-            await _move_networks(backing.store, local)
-        net = NetAgent(local, machine[:INSTANCE], config.run)
-        node = Node(config, machine, backing, clustered, local, net, Images(config.data / "images"))
+        alone = clustered is None and backing.own
+        net = NetAgent(
+            backing.store,
+            machine[:INSTANCE],
+            config.run,
+            machine=machine,
+            underlay=None if alone else _underlay(config),
+        )
+        node = Node(config, machine, backing, clustered, net, Images(config.data / "images"))
         stack.push_async_callback(net.close)
         await net.open()
         stack.push_async_callback(node.runtime.close)
@@ -348,9 +357,6 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
         yield node
 
 
-async def _move_networks(store: Store, local: Store) -> None:
-    """Where version 0.1.0 had the networks of this machine, a cluster has nothing: they belong to the machine."""
-    while (found := await store.range(NETWORKS, prefix=True, limit=50)).kvs:
-        for entry in found.kvs:
-            await local.put(entry.key, entry.value)
-            await store.delete(entry.key)
+def _underlay(config: Config) -> Address:
+    """The address where other machines' tunnels come in."""
+    return ip_address(config.addresses[0]) if config.addresses else own_addresses()[0]

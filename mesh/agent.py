@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from hawser.store import Store, WatchBatch
 
-from .drivers.checks import Checks, Execute
+from .drivers.checks import Checks, Dial, Execute
 from .follower import Follower
 from .keepers import Keepers
 from .model import SERVICES, Announcement, Instance, decode_announcement, encode_announcement
@@ -28,12 +28,13 @@ class Mesh:
         *,
         on_change: Callable[[], None] = lambda: None,
         limit: int = 64,
+        dial: Dial | None = None,
     ) -> None:
         """`execute` runs an exec check; `on_change` is called when the catalog changed; `limit` bounds checks at a
-        time."""
+        time; `dial` makes the sockets of tcp and http checks."""
         self._follower = Follower(store, self._take)
         self.catalog = self._follower.catalog
-        self._keepers = Keepers(store, machine, Checks(execute, limit), self.catalog)
+        self._keepers = Keepers(store, machine, Checks(execute, limit, dial), self.catalog)
         self._on_change = on_change
 
     @property

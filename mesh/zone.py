@@ -57,6 +57,8 @@ class Listener:
 
     tenant: str
     addresses: tuple[Address, ...]
+    place: str = ""
+    """The network namespace that has the addresses; "" is the process's own"""
     forward: bool = False
     hidden: tuple[IPv4Network | IPv6Network, ...] = ()
 

@@ -7,57 +7,122 @@ when it makes something, and everything when it removes something.
 """
 
 import asyncio
+import errno
+import logging
+import os
 import random
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from hawser.store import Store, StoreError
+from hawser.store import KeyValue, Store, StoreError, WatchBatch
+from hawser.store.follow import follow
 from hawser.store.loop import reconcile_loop
 from hawser.store.reconcile import Status, Step
 
-from . import parse
+from . import model, parse
 from .claims import Claims
-from .compile import Spec
+from .drivers import netns
 from .drivers.netlink import has_ipv6
 from .drivers.thread import KernelThread, complete
 from .drivers.world import World
 from .errors import Denied, NetError
+from .fabric import Fabric
 from .intent import Intent
-from .model import Network, Publish
+from .model import Address, Endpoint, Network, Publish, Qos, Reservation
 from .networks import Networks
-from .ports import Attachment, Ports
+from .objects.catalogue import Objects
+from .ports import Attachment, Ports, Wish
+from .presence import Presence
 from .repair import Repair
 from .shared import Shared
+from .specs import Spec
 from .world import Kernel
 
 __all__ = ["Attachment", "NetAgent"]
-INTERVAL = 30.0
+INTERVAL, AGAIN = 30.0, 0.5
+log = logging.getLogger(__name__)
 
 
 class NetAgent:
     """The tenant networks of one node. `open` before use; every method may raise NetError and StoreError."""
 
     def __init__(
-        self, store: Store, instance: str, rundir: Path, *, kernel: Callable[[str, Path], Kernel] = World
+        self,
+        store: Store,
+        instance: str,
+        rundir: Path,
+        *,
+        machine: str | None = None,
+        underlay: Address | None = None,
+        kernel: Callable[[str, Path], Kernel] = World,
     ) -> None:
+        """`instance` marks what is made; `machine` is this one's id among the others of the store (by default the
+        mark), `underlay` the address where it takes their tunnels, None when it is alone."""
+        self._store = store
         self._make_kernel = kernel
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._thread = KernelThread()
         self._shared = Shared(
             instance=instance,
+            machine=machine or instance,
             rundir=rundir,
             ipv6=has_ipv6(),
-            intent=Intent(store),
-            claims=Claims(store),
+            intent=Intent(store, machine or instance),
+            claims=Claims(store, machine or instance),
             hands=self._thread,
             wake=self.wake,
         )
         self._networks = Networks(self._shared)
         self._ports = Ports(self._shared)
         self._repair = Repair(self._shared)
+        self.objects = Objects(store)
+        """Tenants, routers, policies, reserved ports and floating addresses"""
+        self._presence = Presence(store, self._endpoint(underlay))
+
+    def _endpoint(self, underlay: Address | None) -> Callable[[], Endpoint | None]:
+        shared = self._shared
+
+        def describe() -> Endpoint | None:
+            if underlay is None:
+                return None
+            return Endpoint(machine=shared.machine, address=underlay, mtu=shared.mtu)
+
+        return describe
+
+    @property
+    def fabric(self) -> Fabric:
+        """Everything known of the cluster's networks, as of the last look."""
+        return self._shared.intent.fabric
+
+    def present(self) -> tuple[Network, ...]:
+        """The networks this machine has to do with, by key."""
+        fabric = self.fabric
+        return tuple(fabric.networks[key] for key in sorted(fabric.present(self._shared.machine)))
+
+    def make_socket(self, tenant: str, family: int, kind: int) -> socket.socket:
+        """A socket in a tenant's namespace on this machine. OSError when the tenant has none here. Blocks for a
+        moment."""
+        path = self.tenant_path(tenant)
+        if path is None:
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+        try:
+            return netns.inside(path, lambda: socket.socket(family, kind))
+        except NetError as error:
+            raise OSError(errno.EADDRNOTAVAIL, str(error)) from error
+
+    def reaches(self, tenant: str, address: Address) -> bool:
+        """Whether an address is one of the tenant's networks that are here."""
+        return any(address in subnet for net in self.present() if net.tenant == tenant for subnet in net.subnets)
+
+    def tenant_path(self, tenant: str) -> Path | None:
+        """The tenant's namespace on this machine, None when it has none here: nothing of it is here."""
+        path = self._shared.rundir / "tenants" / tenant
+        return path if path.exists() else None
 
     async def open(self) -> None:
         """Take hold of the kernel and bring it to the intent. Denied without the rights; what else fails is retried."""
@@ -70,8 +135,27 @@ class NetAgent:
                 raise error
 
     async def run(self) -> None:
-        """Keep the kernel at the intent until cancelled."""
-        await reconcile_loop(self._once, self._wake, INTERVAL)
+        """Keep the kernel at the intent until cancelled, and this machine known to the others."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(reconcile_loop(self._once, self._wake, INTERVAL), name="rounds")
+            group.create_task(self._follow(), name="records")
+            group.create_task(self._presence.run(), name="endpoint")
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await follow(self._store, f"{model.ROOT}/", self._reset, self._changed)
+            except (NetError, OSError) as error:
+                log.warning("records are not followed: %s; trying again", error)
+                await asyncio.sleep(AGAIN)
+
+    def _reset(self, entries: Sequence[KeyValue], revision: int) -> None:
+        self.wake()
+
+    def _changed(self, batch: WatchBatch) -> None:
+        own = (f"{model.PORTS}{self._shared.machine}/", f"{model.SANDBOXES}", model.ADDRESSES, model.TRANSIT)
+        if any(not event.kv.key.startswith((*own, model.PUBLISHED, model.VNIS)) for event in batch.events):
+            self.wake()
 
     def wake(self) -> None:
         """Have `run` look now."""
@@ -92,7 +176,11 @@ class NetAgent:
     async def remove_network(self, tenant: str, name: str) -> None:
         """Remove a network that has no ports. NotFound, Conflict."""
         async with self._lock:
-            await complete(self._networks.remove(tenant, name))
+            await complete(self._remove_network(tenant, name))
+
+    async def _remove_network(self, tenant: str, name: str) -> None:
+        await self._networks.remove(tenant, name, await self.objects.unused(tenant, name))
+        await self.objects.disown(f"network:{tenant}/{name}")
 
     async def networks(self) -> tuple[Network, ...]:
         """Every network, by key."""
@@ -117,19 +205,54 @@ class NetAgent:
         ifname: str = "eth0",
         addresses: Sequence[str] = (),
         publish: Sequence[Publish] = (),
+        labels: Mapping[str, str] = MappingProxyType({}),
+        mac: str | None = None,
+        qos: Qos | None = None,
+        reserved: str | None = None,
     ) -> Attachment:
-        """Attach a sandbox to a network under `ifname`, with fixed `addresses` or the next free ones.
+        """Attach a sandbox to a network under `ifname`, with fixed `addresses` or the next free ones; `reserved` names
+        a reservation of the tenant, whose MAC, addresses, labels and limits it gets.
 
         The interface `eth0` gets the default routes. Invalid, NotFound, Exists, Conflict, Unavailable; then nothing was
         done.
         """
         parse.check_ifname(ifname)
+        wish = Wish(
+            ifname=ifname,
+            addresses=addresses,
+            publish=publish,
+            labels=parse.check_labels(labels),
+            mac=None if mac is None else parse.parse_mac(mac),
+            qos=qos or Qos(),
+        )
         async with self._lock:
-            target = self._shared.intent.network(tenant, network)
+            if reserved is not None:
+                found = await self.objects.get("port", f"{tenant}/{reserved}")
+                assert isinstance(found, Reservation)
+                wish, network = wish.reserving(found), found.network
+            target = await self._network(tenant, network)
             return await complete(
-                self._ports.attach(sandbox, target, ifname, addresses, publish),
-                lambda: self._ports.detach(sandbox, ifname),
+                self._ports.attach(sandbox, target, wish), lambda: self._ports.detach(sandbox, ifname)
             )
+
+    async def _network(self, tenant: str, name: str) -> Network:
+        """A network; one that another machine has just made is looked for."""
+        if f"{tenant}/{name}" not in self._shared.intent.networks:
+            await self._shared.intent.load()
+        return self._shared.intent.network(tenant, name)
+
+    async def adopt_sandbox(self, sandbox: str, path: str, owner: str) -> None:
+        """Have another's network namespace for a sandbox, as long as it is attached to something; nothing when it is
+        there already. Invalid."""
+        async with self._lock:
+            known = self._shared.intent.sandboxes.get(sandbox)
+            if known is None or known.owner != owner:
+                making = self._ports.make_sandbox(sandbox, borrowed=parse.parse_path(path), owner=owner)
+                await complete(making, lambda: self._ports.remove_sandbox(sandbox))
+
+    def owners(self) -> Mapping[str, str]:
+        """Borrowed sandboxes, and for whom."""
+        return {name: kept.owner for name, kept in self._shared.intent.sandboxes.items() if kept.owner}
 
     async def detach(self, sandbox: str, ifname: str) -> None:
         """Take an interface away. NotFound; what the kernel refuses to remove now, `run` removes later."""
@@ -147,8 +270,8 @@ class NetAgent:
         return self._ports.attachments(sandbox)
 
     def sandboxes(self) -> Mapping[str, str]:
-        """Every sandbox's path."""
-        return dict(self._shared.intent.sandboxes)
+        """Every sandbox's path, borrowed ones left out."""
+        return {name: kept.path for name, kept in self._shared.intent.sandboxes.items() if not kept.owner}
 
     def statuses(self) -> tuple[Status, ...]:
         """What fails, why, and how often it was tried; empty when all is well."""
@@ -164,11 +287,11 @@ class NetAgent:
         async with self._lock:
             return (await complete(self._repair.round(time.monotonic(), random.random()))).done
 
-    async def teardown(self) -> None:
-        """Remove every port, sandbox, network and rule of this node, from the store and the kernel. NetError when
-        something stays."""
+    async def teardown(self, *, alone: bool = True) -> None:
+        """Remove every port, sandbox and rule of this node; the networks too when no other machine has the store
+        (`alone`). NetError when something stays."""
         async with self._lock:
-            await complete(self._repair.teardown())
+            await complete(self._repair.teardown(alone=alone))
 
     async def _once(self) -> float | None:
         now, jitter = time.monotonic(), random.random()

@@ -6,14 +6,14 @@ two can never hold the same, whoever asks, and a claim without a port (a process
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from hawser.store import Compare, DeleteOp, KeyValue, Op, PutOp, Store, absent, unchanged
 
 from . import ipam, model, parse
 from .errors import Conflict, Invalid, NetError
-from .model import Address, Network, Port, Publish, Subnet, interface
+from .model import Address, Network, Port, Publish, Qos, Subnet, interface
 
 TRIES = 64
 EVERY = "*"
@@ -21,19 +21,28 @@ EVERY = "*"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a port asks for; `fixed` addresses by IP version."""
+    """What a port asks for; `fixed` addresses by IP version, which `reserved`, a reservation's key, may have."""
 
+    machine: str
     sandbox: str
     ifname: str
     netns: str
     mac: str
     fixed: Mapping[int, Address]
     publish: tuple[Publish, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    qos: Qos = field(default_factory=Qos)
+    reserved: str | None = None
 
     @property
     def id(self) -> str:
         """The port's id to be: `sandbox:ifname`."""
         return f"{self.sandbox}:{self.ifname}"
+
+    @property
+    def key(self) -> str:
+        """The port's key to be."""
+        return f"{self.machine}/{self.id}"
 
 
 def fixed_addresses(network: Network, wanted: Sequence[str]) -> dict[int, Address]:
@@ -52,14 +61,15 @@ def fixed_addresses(network: Network, wanted: Sequence[str]) -> dict[int, Addres
 
 
 class Claims:
-    """The claims of every port; one owner. Memory holds a copy of the addresses taken, the store decides."""
+    """The claims of every port of one machine. Memory holds a copy of the addresses taken, the store decides."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, machine: str) -> None:
         self._store = store
+        self._machine = machine
         self._taken: dict[str, set[Address]] = {}
         self._last: dict[tuple[str, int], Address] = {}
 
-    def remember(self, ports: Sequence[Port]) -> None:
+    def remember(self, ports: Iterable[Port]) -> None:
         """Take the ports of the store as the addresses that are held."""
         self._taken = {}
         for port in ports:
@@ -75,10 +85,10 @@ class Claims:
             chosen = [self._choose(network, subnet, wanted, taken) for subnet in network.subnets]
             port = _port(network, wanted, chosen)
             compares, puts = await self._published(port)
-            for address in chosen:
-                compares.append(absent(_address_key(port.on, address)))
-                puts.append(PutOp(_address_key(port.on, address), port.id.encode()))
-            record = PutOp(model.PORTS + port.id, json.dumps(parse.encode_port(port)).encode())
+            for key in self._own(port, chosen):
+                compares.append(absent(key))
+                puts.append(PutOp(key, port.key.encode()))
+            record = PutOp(model.PORTS + port.key, json.dumps(parse.encode_port(port)).encode())
             if (await self._store.txn([*compares, absent(record.key)], [*puts, record])).succeeded:
                 taken.update(chosen)
                 self._last |= {(network.key, address.version): address for address in chosen}
@@ -89,8 +99,8 @@ class Claims:
     async def release(self, port: Port) -> None:
         """Give back a port's claims and remove its record; nothing when it is not there. NetError when it holds a host
         port whose holders cannot be read."""
-        deletes: list[Op] = [DeleteOp(_address_key(port.on, address.ip)) for address in port.addresses]
-        deletes.append(DeleteOp(model.PORTS + port.id))
+        deletes: list[Op] = [DeleteOp(key) for key in self._own(port, [address.ip for address in port.addresses])]
+        deletes.append(DeleteOp(model.PORTS + port.key))
         while True:
             compares, given = await self._unpublished(port)
             if (await self._store.txn(compares, [*deletes, *given])).succeeded:
@@ -98,10 +108,16 @@ class Claims:
         self._taken.get(port.on, set()).difference_update(address.ip for address in port.addresses)
 
     async def drop(self, port: str) -> None:
-        """Release a port by its id, if there is one."""
+        """Release a port by its key, if there is one."""
         entry = await self._store.get(model.PORTS + port)
         if entry is not None:
             await self.release(parse.parse_port(json.loads(entry.value)))
+
+    def _own(self, port: Port, addresses: Sequence[Address]) -> list[str]:
+        """The claims a port makes: its addresses, or of a reservation, which has them, the right to use it now."""
+        if port.reserved is not None:
+            return [f"{model.RESERVED}{port.reserved}/bound"]
+        return [_address_key(port.on, address) for address in addresses]
 
     def _choose(self, network: Network, subnet: Subnet, wanted: Wanted, taken: set[Address]) -> Address:
         if fixed := wanted.fixed.get(subnet.version):
@@ -115,19 +131,21 @@ class Claims:
         """Why the transaction failed: a fixed address that is held is an error, another is passed over."""
         for address in chosen:
             holder = await self._store.get(_address_key(network.key, address))
-            if holder is None:
+            if holder is None or wanted.reserved:
                 continue
             if wanted.fixed.get(address.version) == address:
                 raise Conflict(f"address {address} of {network.key} is held by {_owner(holder)}; choose another")
             taken.add(address)
-        if await self._store.get(f"{model.PORTS}{wanted.sandbox}:{wanted.ifname}"):
+        if wanted.reserved and (holder := await self._store.get(f"{model.RESERVED}{wanted.reserved}/bound")):
+            raise Conflict(f"port {wanted.reserved} is used by {_owner(holder)}; detach it there first")
+        if await self._store.get(f"{model.PORTS}{wanted.key}"):
             raise Conflict(f"{wanted.sandbox} has an interface {wanted.ifname} already; choose another name")
 
     async def _published(self, port: Port) -> tuple[list[Compare], list[Op]]:
         compares: list[Compare] = []
         wanted: dict[str, dict[str, str]] = {}
         for publish in port.publish:
-            key = _published_key(publish)
+            key = self._published_key(publish)
             if key not in wanted:
                 compare, wanted[key] = await self._holders(key)
                 compares.append(compare)
@@ -141,12 +159,15 @@ class Claims:
     async def _unpublished(self, port: Port) -> tuple[list[Compare], list[Op]]:
         compares: list[Compare] = []
         ops: list[Op] = []
-        for key in sorted({_published_key(publish) for publish in port.publish}):
+        for key in sorted({self._published_key(publish) for publish in port.publish}):
             compare, holders = await self._holders(key)
             left = {host: holder for host, holder in holders.items() if holder != port.id}
             compares.append(compare)
             ops.append(PutOp(key, json.dumps(left).encode()) if left else DeleteOp(key))
         return compares, ops
+
+    def _published_key(self, publish: Publish) -> str:
+        return f"{model.PUBLISHED}{self._machine}/{publish.proto}/{publish.host_port}"
 
     async def _holders(self, key: str) -> tuple[Compare, dict[str, str]]:
         entry = await self._store.get(key)
@@ -157,6 +178,7 @@ class Claims:
 
 def _port(network: Network, wanted: Wanted, chosen: Sequence[Address]) -> Port:
     return Port(
+        machine=wanted.machine,
         sandbox=wanted.sandbox,
         ifname=wanted.ifname,
         tenant=network.tenant,
@@ -165,6 +187,9 @@ def _port(network: Network, wanted: Wanted, chosen: Sequence[Address]) -> Port:
         mac=wanted.mac,
         addresses=tuple(interface(a, s) for a, s in zip(chosen, network.subnets, strict=True)),
         publish=wanted.publish,
+        labels=wanted.labels,
+        qos=wanted.qos,
+        reserved=wanted.reserved,
     )
 
 
@@ -172,12 +197,12 @@ def _address_key(network: str, address: Address) -> str:
     return f"{model.ADDRESSES}{network}/{address}"
 
 
-def _published_key(publish: Publish) -> str:
-    return f"{model.PUBLISHED}{publish.proto}/{publish.host_port}"
-
-
 def _owner(holder: KeyValue) -> str:
-    return holder.value.decode(errors="replace").split(":")[0]
+    """Whose it is, in words: the sandbox, or the reservation."""
+    text = holder.value.decode(errors="replace")
+    if text.startswith("reserved:"):
+        return f"the port {text.removeprefix('reserved:')}"
+    return text.rpartition("/")[2].split(":")[0]
 
 
 def _decoded(entry: KeyValue) -> dict[str, str]:

@@ -1,57 +1,87 @@
-"""What was asked for: the store's records of networks, sandboxes and ports, and a copy of them in memory.
+"""What was asked for: the store's records of the cluster's networks and this machine's part, and a copy in memory.
 
 The store is the truth: `load` reads it anew. A record that cannot be read is reported, and while there is one nothing
 is removed from the kernel, for it might be what the record means.
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from hawser.store import PutOp, Store, absent
+from hawser.store import Compare, DeleteOp, KeyValue, PutOp, Store, absent
 from hawser.store.reconcile import Step, Verb
 
 from . import compile as compiler
-from . import model, parse
-from .compile import Spec
-from .errors import Exists, Invalid, NotFound
-from .model import Network, Port
+from . import model, parse, specs, transit
+from .compile import Site
+from .errors import Conflict, Exists, Invalid, NotFound
+from .fabric import Fabric
+from .model import Floating, Network, Policy, Port, Router, Tenant
+from .objects.kinds import key_of, parse_document
+from .specs import Spec
 
 T = TypeVar("T")
+VNI_TRIES = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """A namespace of this machine, kept at `path`; a borrowed one was at `source` and is there for `owner`."""
+
+    path: str
+    owner: str = ""
+    source: str = ""
 
 
 class Intent:
-    """The records by key: networks by `tenant/name`, sandboxes' paths by id, ports by `sandbox:ifname`."""
+    """The records: everything of the cluster in `fabric`, and of this machine its sandboxes by id and the numbers of
+    its tenants' transit networks."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, machine: str) -> None:
         self._store = store
-        self.networks: dict[str, Network] = {}
-        self.sandboxes: dict[str, str] = {}
-        self.ports: dict[str, Port] = {}
+        self.machine = machine
+        self.fabric = Fabric()
+        self.sandboxes: dict[str, Sandbox] = {}
+        self.numbers: dict[str, int] = {}
         self.unreadable: dict[str, str] = {}
+        self._kept = {
+            model.SANDBOXES: f"{model.SANDBOXES}{machine}/",
+            model.TRANSIT: f"{model.TRANSIT}{machine}/",
+        }
+
+    @property
+    def networks(self) -> Mapping[str, Network]:
+        """Every network by key."""
+        return self.fabric.networks
+
+    @property
+    def ports(self) -> dict[str, Port]:
+        """This machine's ports by id."""
+        return {port.id: port for port in self.fabric.at(self.machine).values()}
+
+    def port(self, id: str) -> Port | None:
+        """One of this machine's ports."""
+        return self.fabric.ports.get(f"{self.machine}/{id}")
 
     async def load(self) -> None:
         """Read everything anew, all or nothing."""
-        unreadable: dict[str, str] = {}
-        networks = await self._read(model.NETWORKS, _network, unreadable)
-        ports = await self._read(model.PORTS, _port, unreadable)
-        sandboxes = await self._read(model.SANDBOXES, _sandbox, unreadable)
-        self.networks, self.ports, self.sandboxes, self.unreadable = networks, ports, sandboxes, unreadable
+        found = (await self._store.range(f"{model.ROOT}/", prefix=True)).kvs
+        fabric, unreadable = Fabric(), dict[str, str]()
+        fabric.networks = _read(found, model.NETWORKS, _network, unreadable)
+        fabric.tenants = _read(found, model.TENANTS, _object("tenant", Tenant), unreadable)
+        fabric.routers = _read(found, model.ROUTERS, _object("router", Router), unreadable)
+        fabric.policies = _read(found, model.POLICIES, _object("policy", Policy), unreadable)
+        fabric.floating = _read(found, model.FLOATING, _object("floating", Floating), unreadable)
+        fabric.endpoints = _read(found, model.ENDPOINTS, _endpoint, unreadable)
+        fabric.set_ports(_read(found, model.PORTS, _port, unreadable).values())
+        sandboxes = _read(found, self._kept[model.SANDBOXES], _sandbox, unreadable)
+        numbers = _read(found, self._kept[model.TRANSIT], lambda key, value: int(value), unreadable)
+        self.fabric, self.sandboxes, self.numbers, self.unreadable = fabric, sandboxes, numbers, unreadable
 
     def leaving(self, port: Port) -> bool:
-        """Whether a port is on its way out, by itself or with its sandbox."""
+        """Whether a port of this machine is on its way out, by itself or with its sandbox."""
         return port.leaving or port.sandbox not in self.sandboxes
-
-    async def _read(self, prefix: str, parser: Callable[[str, bytes], T], unreadable: dict[str, str]) -> dict[str, T]:
-        found: dict[str, T] = {}
-        for entry in (await self._store.range(prefix, prefix=True)).kvs:
-            key = entry.key.removeprefix(prefix)
-            try:
-                found[key] = parser(key, entry.value)
-            except (Invalid, ValueError, RecursionError) as error:
-                unreadable[entry.key] = f"record {entry.key} cannot be read: {error}; correct or delete it"
-        return found
 
     def network(self, tenant: str, name: str) -> Network:
         """A network, or NotFound."""
@@ -60,62 +90,120 @@ class Intent:
             raise NotFound(f"network {tenant}/{name} does not exist; create it: hawser net create -t {tenant} {name}")
         return network
 
-    async def add_network(self, network: Network) -> None:
-        """Write a network that must be new. Exists."""
+    async def add_network(self, network: Network) -> Network:
+        """Write a network that must be new, with a VNI that nobody has. Exists, Conflict."""
         key = model.NETWORKS + network.key
-        value = json.dumps(parse.encode_network(network)).encode()
-        if not (await self._store.txn([absent(key)], [PutOp(key, value)])).succeeded:
-            raise Exists(f"network {network.key} exists; choose another name or remove it")
-        self.networks[network.key] = network
+        candidates = [network.vni] if network.vni else transit.vnis(network.key, VNI_TRIES)
+        for vni in candidates:
+            network = replace(network, vni=vni)
+            claim, value = f"{model.VNIS}{vni}", json.dumps(parse.encode_network(network)).encode()
+            puts = [PutOp(key, value), PutOp(claim, network.key.encode())]
+            if (await self._store.txn([absent(key), absent(claim)], puts)).succeeded:
+                self.fabric.networks[network.key] = network
+                return network
+            if await self._store.get(key) is not None:
+                raise Exists(f"network {network.key} exists; choose another name or remove it")
+        raise transit.no_vni(network, len(candidates))
 
-    async def forget_network(self, network: Network) -> None:
-        """Remove a network's record."""
-        await self._store.delete(model.NETWORKS + network.key)
-        self.networks.pop(network.key, None)
+    async def forget_network(self, network: Network, unused: Sequence[Compare] = ()) -> None:
+        """Remove a network's record. Conflict when `unused` does not hold any more."""
+        gone = [DeleteOp(model.NETWORKS + network.key), DeleteOp(f"{model.VNIS}{network.vni}")]
+        if not (await self._store.txn(unused, gone)).succeeded:
+            raise Conflict(f"network {network.key} has just come into use; look again: hawser net show")
+        self.fabric.networks.pop(network.key, None)
 
-    async def add_sandbox(self, sandbox: str, path: str) -> None:
+    async def add_sandbox(self, sandbox: str, kept: Sandbox) -> None:
         """Write a sandbox that must be new. Exists."""
-        key = model.SANDBOXES + sandbox
-        if not (await self._store.txn([absent(key)], [PutOp(key, path.encode())])).succeeded:
+        key = self._kept[model.SANDBOXES] + sandbox
+        value = json.dumps({"path": kept.path, "owner": kept.owner, "source": kept.source}).encode()
+        if not (await self._store.txn([absent(key)], [PutOp(key, value)])).succeeded:
             raise Exists(f"sandbox {sandbox} exists; remove it first")
-        self.sandboxes[sandbox] = path
+        self.sandboxes[sandbox] = kept
 
     async def forget_sandbox(self, sandbox: str) -> None:
         """Remove a sandbox's record."""
-        await self._store.delete(model.SANDBOXES + sandbox)
+        await self._store.delete(self._kept[model.SANDBOXES] + sandbox)
         self.sandboxes.pop(sandbox, None)
+
+    async def number(self, tenant: str) -> None:
+        """See that a tenant has a transit number on this machine."""
+        if tenant not in self.numbers:
+            number = transit.free_number(set(self.numbers.values()))
+            await self._store.put(self._kept[model.TRANSIT] + tenant, str(number).encode())
+            self.numbers[tenant] = number
 
     async def retire(self, port: Port) -> None:
         """Note that a port is no longer wanted; record and claims stay."""
         gone = replace(port, leaving=True)
-        await self._store.put(model.PORTS + port.id, json.dumps(parse.encode_port(gone)).encode())
-        self.ports[port.id] = gone
+        await self._store.put(model.PORTS + port.key, json.dumps(parse.encode_port(gone)).encode())
+        self.fabric.put_port(gone)
 
-    async def forget_everything(self) -> None:
-        """Remove every record and claim."""
-        await self._store.delete(model.ROOT + "/", prefix=True)
+    async def forget_everything(self, *, alone: bool) -> None:
+        """Remove every record and claim: all there is when no other machine is there, else what is this machine's."""
+        if alone:
+            await self._store.delete(model.ROOT + "/", prefix=True)
+        else:
+            for root in (model.PORTS, model.SANDBOXES, model.PUBLISHED, model.TRANSIT):
+                await self._store.delete(f"{root}{self.machine}/", prefix=True)
+            await self._store.delete(model.ENDPOINTS + self.machine)
         await self.load()
 
-    def steps(self, instance: str, mtu: int, observed: dict[str, Spec]) -> tuple[Step[Spec], ...]:
-        """The plan from what was observed to what the records say."""
-        desired = compiler.compile_intent(instance, self.sandboxes, self.networks.values(), self.ports.values(), mtu)
-        found = compiler.steps(desired, observed)
+    def desired(self, site: Site) -> dict[str, Spec]:
+        """What the records say should be on this machine."""
+        return compiler.compile_intent(self.fabric, site, self.sandboxes)
+
+    def steps(self, desired: Mapping[str, Spec], observed: Mapping[str, Spec]) -> tuple[Step[Spec], ...]:
+        """The plan from what was observed to what is desired."""
+        found = specs.steps(desired, observed)
         return tuple(step for step in found if not self.unreadable or step.verb is not Verb.DELETE)
 
 
+def _read(
+    entries: Iterable[KeyValue], prefix: str, parser: Callable[[str, bytes], T], unreadable: dict[str, str]
+) -> dict[str, T]:
+    found: dict[str, T] = {}
+    for entry in entries:
+        if not entry.key.startswith(prefix) or entry.key.endswith("/bound"):
+            continue
+        key = entry.key.removeprefix(prefix)
+        try:
+            found[key] = parser(key, entry.value)
+        except (Invalid, ValueError, RecursionError) as error:
+            unreadable[entry.key] = f"record {entry.key} cannot be read: {error}; correct or delete it"
+    return found
+
+
+def _object(word: str, kind: type[T]) -> Callable[[str, bytes], T]:
+    """A parser of the records of one kind of object (objects/kinds.py)."""
+
+    def parser(key: str, value: bytes) -> T:
+        thing = parse_document({"kind": word, **decoded(value)})
+        assert isinstance(thing, kind)
+        return _named(thing, key_of(thing), key)
+
+    return parser
+
+
 def _network(key: str, value: bytes) -> Network:
-    network = parse.parse_network(_decoded(value))
+    network = parse.parse_network(decoded(value))
     return _named(network, network.key, key)
 
 
 def _port(key: str, value: bytes) -> Port:
-    port = parse.parse_port(_decoded(value))
-    return _named(port, port.id, key)
+    port = parse.parse_port(decoded(value))
+    return _named(port, port.key, key)
 
 
-def _sandbox(key: str, value: bytes) -> str:
+def _endpoint(key: str, value: bytes) -> model.Endpoint:
+    endpoint = parse.parse_endpoint(decoded(value))
+    return _named(endpoint, endpoint.machine, key)
+
+
+def _sandbox(key: str, value: bytes) -> Sandbox:
     parse.check_label(key, "sandbox")
-    return parse.parse_path(value.decode())
+    plain = decoded(value)
+    owner, source = (str(plain.get(name, "")) for name in ("owner", "source"))
+    return Sandbox(path=parse.parse_path(plain.get("path")), owner=owner, source=source)
 
 
 def _named(record: T, own: str, key: str) -> T:
@@ -124,7 +212,8 @@ def _named(record: T, own: str, key: str) -> T:
     return record
 
 
-def _decoded(value: bytes) -> Any:
+def decoded(value: bytes) -> Any:
+    """The object a record holds. Invalid, ValueError."""
     plain = json.loads(value)
     if not isinstance(plain, dict):
         raise Invalid("it is no object")

@@ -46,14 +46,12 @@ def check_fixed(network: Network, address: Address) -> Subnet:
     raise Invalid(f"address {address} is not in network {network.key} ({subnets}); choose one that is")
 
 
-def check_subnets(network: Network, others: Collection[Network], routed: Collection[Subnet]) -> None:
-    """Conflict when a subnet of the network overlaps another network's, or one the host has a route to."""
+def check_subnets(network: Network, others: Collection[Network]) -> None:
+    """Conflict when a subnet of the network overlaps another's of its tenant; other tenants may have the same."""
     for subnet in network.subnets:
         for other in others:
             if any(subnet.version == s.version and subnet.overlaps(s) for s in other.subnets):
                 raise Conflict(f"network {network.key}: {subnet} overlaps network {other.key}; choose another subnet")
-        if clash := next((s for s in routed if s.version == subnet.version and s.overlaps(subnet)), None):
-            raise Conflict(f"network {network.key}: {subnet} overlaps {clash}, which this host has a route to")
 
 
 def free_subnets(used: Collection[Subnet], *, ipv6: bool = True) -> tuple[Subnet, ...]:

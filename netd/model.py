@@ -1,9 +1,9 @@
 """What netd is asked for: tenants' networks over all machines, ports that attach sandboxes, and who may speak.
 
-Until networks span machines, a machine's agent keeps its networks, sandboxes and ports in its own part of the store,
-and uses no more of them than a bridge needs; the rest is what `fabric`, `policy` and `ovs` speak of. A port is one
-interface of a sandbox (a network namespace known by an id) on a network. Names become parts of store keys, so they are
-DNS labels (RFC 1123); kernel names (at most 15 bytes, IFNAMSIZ in netdevice(7)) are derived, never chosen.
+Everything here is the cluster's, beneath `/hawser/netd/` of its store; only sandboxes (a network namespace known by
+an id) and host ports are a machine's own. A port is one interface of a sandbox on a network, bound to the machine that
+has the sandbox. Names become parts of store keys, so they are DNS labels (RFC 1123); kernel names (at most 15 bytes,
+IFNAMSIZ in netdevice(7)) are derived, never chosen.
 """
 
 import hashlib
@@ -36,9 +36,10 @@ TRANSIT = f"{ROOT}/transit/"
 
 
 class Kind(StrEnum):
-    """The data plane of a network: a Linux bridge."""
+    """The data plane of a network: Linux bridges with kernel VXLAN, or Open vSwitch."""
 
     BRIDGE = "bridge"
+    OVS = "ovs"
 
 
 class Default(StrEnum):
@@ -129,7 +130,7 @@ class Port:
     `leaving`: no longer wanted, but its addresses are not given back before the kernel has let go of them.
     """
 
-    machine: str = ""
+    machine: str
     sandbox: str
     ifname: str
     tenant: str

@@ -1,17 +1,18 @@
-"""Networks made and removed: the record in the store, the bridge and its rules in the kernel."""
+"""Networks made and removed: a record in the store. What a machine needs of one is made with its first port there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import compile as compiler
-from . import ipam, parse, rounds
-from .errors import Conflict, Exists
-from .model import Network
+from hawser.store import Compare
+
+from . import ipam, parse
+from .errors import Conflict, Exists, Unavailable
+from .model import Kind, Network
 from .shared import Shared
 
 
 class Networks:
-    """The networks of one node; one call at a time."""
+    """The cluster's networks; one call at a time."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
@@ -19,44 +20,37 @@ class Networks:
     async def create(self, network: Network, spec: Mapping[str, Any]) -> Network:
         """Make `network`, parsed from `spec`; without subnets it gets free ones. Exists, Conflict, Unavailable."""
         shared = self._shared
+        if network.kind is not Kind.BRIDGE:
+            raise Unavailable(
+                f"network {network.key}: this version makes networks of kind bridge only; leave the kind out"
+            )
+        if network.encrypted:
+            raise Unavailable(
+                f"network {network.key}: this version has no encrypted tunnels; create it without encryption"
+            )
+        await shared.intent.load()
         if network.key in shared.intent.networks:
             raise Exists(f"network {network.key} exists; choose another name or remove it")
-        network = await self._placed(network, spec)
-        steps = rounds.creation(compiler.network_specs(shared.instance, network, shared.mtu), "a new network")
-        try:
-            await shared.intent.add_network(network)
-            await shared.hands.do(lambda kernel: rounds.all_or_nothing(steps, kernel.apply))
-        except BaseException as error:
-            if not isinstance(error, Exists) or network.key in shared.intent.networks:  # else the record is another's
-                await self._undo(network)
-            raise
-        return network
+        return await shared.intent.add_network(await self._placed(network, spec))
 
     async def _placed(self, network: Network, spec: Mapping[str, Any]) -> Network:
-        """The network with subnets that overlap nothing."""
+        """The network with subnets that overlap no other of its tenant."""
         shared = self._shared
-        routed = await shared.hands.do(lambda kernel: kernel.used_subnets())
         others = tuple(shared.intent.networks.values())
         if not network.subnets:
+            routed = await shared.hands.do(lambda kernel: kernel.used_subnets())
             busy = [*routed, *(subnet for other in others for subnet in other.subnets)]
             subnets = [str(subnet) for subnet in ipam.free_subnets(busy, ipv6=shared.ipv6)]
             network = parse.parse_network({**spec, "subnets": subnets})
-        ipam.check_subnets(network, others, routed)
+        ipam.check_subnets(network, [other for other in others if other.tenant == network.tenant])
         return network
 
-    async def _undo(self, network: Network) -> None:
-        """Take back what may have been made; what cannot be removed now, a round removes."""
+    async def remove(self, tenant: str, name: str, unused: Sequence[Compare] = ()) -> None:
+        """Remove a network that has no ports, on any machine, while `unused` holds. NotFound, Conflict."""
         shared = self._shared
-        await shared.intent.forget_network(network)
-        steps = rounds.creation(compiler.network_specs(shared.instance, network, shared.mtu), "half made")
-        await shared.hands.do(lambda kernel: rounds.undo(steps, kernel.apply))
-
-    async def remove(self, tenant: str, name: str) -> None:
-        """Remove a network that has no ports. NotFound, Conflict."""
-        shared = self._shared
+        await shared.intent.load()
         network = shared.intent.network(tenant, name)
-        users = sorted(port.sandbox for port in shared.intent.ports.values() if port.on == network.key)
+        users = sorted(port.sandbox for port in shared.intent.fabric.on(network.key).values())
         if users:
             raise Conflict(f"network {network.key} is used by {', '.join(users[:3])}; remove those first")
-        await shared.intent.forget_network(network)
-        await shared.remove(compiler.network_specs(shared.instance, network, shared.mtu))
+        await shared.intent.forget_network(network, unused)

@@ -11,11 +11,28 @@ from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
 from typing import Any, TypeVar
 
 from .errors import Invalid
-from .model import IFNAME_MAX, Address, Interface, Kind, Network, Port, Publish, Subnet
+from .model import (
+    IFNAME_MAX,
+    VNI_MAX,
+    VNI_MIN,
+    Address,
+    Default,
+    Endpoint,
+    Interface,
+    Kind,
+    Network,
+    Port,
+    Publish,
+    Qos,
+    Subnet,
+)
 
 T = TypeVar("T")
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-KNOWN = ("gateways", "internal", "kind", "mtu", "name", "subnets", "tenant")
+KNOWN = (
+    *("default", "encrypted", "gateways", "internal", "kind", "mtu", "multicast", "name", "subnets", "tenant", "vni"),
+)
+FLAGS = ("internal", "multicast", "encrypted")
 MTU_MIN, MTU6_MIN, MTU_MAX = 576, 1280, 65535
 PROTOS = ("tcp", "udp")
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -70,11 +87,17 @@ def parse_network(spec: Mapping[str, Any]) -> Network:
             check_label(spec.get(key), key)
         except Invalid as error:
             problems.append(str(error))
-    kind, internal = spec.get("kind", "bridge"), spec.get("internal", False)
+    kind, default, vni = spec.get("kind", "bridge"), spec.get("default"), spec.get("vni", 0)
     if not isinstance(kind, str) or kind not in list(Kind):
         problems.append(f"kind {kind!r}: known kinds: {', '.join(Kind)}")
-    if not isinstance(internal, bool):
-        problems.append(f"internal {internal!r}: give true or false")
+    if default is not None and (not isinstance(default, str) or default not in list(Default)):
+        problems.append(f"default {default!r}: give {' or '.join(Default)}")
+    flags = {name: spec.get(name, False) for name in FLAGS}
+    problems += [
+        f"{name} {value!r}: give true or false" for name, value in flags.items() if not isinstance(value, bool)
+    ]
+    if not isinstance(vni, int) or isinstance(vni, bool) or (vni and not VNI_MIN <= vni <= VNI_MAX):
+        problems.append(f"vni {vni!r}: give {VNI_MIN}-{VNI_MAX}")
     subnets: tuple[Subnet, ...] = _parsed(spec.get("subnets", ()), ip_network, "subnet", problems)
     given: tuple[Address, ...] = _parsed(spec.get("gateways", ()), parse_address, "gateway", problems)
     problems += _subnet_problems(subnets) or _mtu_problems(spec.get("mtu"), subnets)
@@ -87,8 +110,10 @@ def parse_network(spec: Mapping[str, Any]) -> Network:
         kind=Kind(kind),
         subnets=subnets,
         gateways=gateways,
-        internal=internal,
         mtu=spec.get("mtu"),
+        vni=vni,
+        default=None if default is None else Default(default),
+        **flags,
     )
 
 
@@ -186,12 +211,18 @@ def encode_network(network: Network) -> dict[str, Any]:
         "gateways": [str(gateway) for gateway in network.gateways],
         "internal": network.internal,
         "mtu": network.mtu,
+        "vni": network.vni,
+        "multicast": network.multicast,
+        "encrypted": network.encrypted,
+        "default": None if network.default is None else str(network.default),
     }
 
 
 def encode_port(port: Port) -> dict[str, Any]:
     """The plain form that `parse_port` reads back."""
+    qos = {name: value for name in QOS if (value := getattr(port.qos, name)) is not None}
     return {
+        "machine": port.machine,
         "sandbox": port.sandbox,
         "ifname": port.ifname,
         "tenant": port.tenant,
@@ -200,8 +231,66 @@ def encode_port(port: Port) -> dict[str, Any]:
         "mac": port.mac,
         "addresses": [str(address) for address in port.addresses],
         "publish": [str(publish) for publish in port.publish],
+        **({"labels": dict(port.labels)} if port.labels else {}),
+        **({"qos": qos} if qos else {}),
+        **({"reserved": port.reserved} if port.reserved else {}),
         **({"leaving": True} if port.leaving else {}),
     }
+
+
+def encode_endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    """The plain form that `parse_endpoint` reads back."""
+    return {
+        "machine": endpoint.machine,
+        "address": str(endpoint.address),
+        "mtu": endpoint.mtu,
+        "public_key": endpoint.public_key,
+        "inner": None if endpoint.inner is None else str(endpoint.inner),
+        "wireguard_port": endpoint.wireguard_port,
+    }
+
+
+def parse_endpoint(plain: Mapping[str, Any]) -> Endpoint:
+    """An endpoint from its plain form in the store; Invalid when it is no such thing."""
+    try:
+        inner = plain.get("inner")
+        return Endpoint(
+            machine=check_label(plain["machine"], "machine"),
+            address=parse_address(plain["address"]),
+            mtu=int(plain["mtu"]),
+            public_key=plain.get("public_key"),
+            inner=None if inner is None else parse_address(inner),
+            wireguard_port=int(plain.get("wireguard_port", 0)),
+        )
+    except KeyError as error:
+        raise Invalid(f"endpoint: {error} is missing") from error
+    except (ValueError, TypeError) as error:
+        raise Invalid(f"endpoint: {error}") from error
+
+
+def check_labels(labels: object) -> dict[str, str]:
+    """Labels of a port: texts by text, at most 255 characters each; Invalid."""
+    if not isinstance(labels, Mapping):
+        raise Invalid(f"labels {labels!r}: give names with texts")
+    for name, text in labels.items():
+        for part in (name, text):
+            if not isinstance(part, str) or len(part) > 255 or not part.isprintable():
+                raise Invalid(f"label {name!r}={text!r}: give plain text of at most 255 characters")
+    return dict(labels)
+
+
+QOS = ("ingress", "egress", "dscp")
+
+
+def parse_qos(plain: object) -> Qos:
+    """Limits of a port: `ingress` and `egress` in bit/s from 8000, `dscp` 0-63; Invalid."""
+    if not isinstance(plain, Mapping) or set(plain) - set(QOS):
+        raise Invalid(f"qos {plain!r}: known: {', '.join(QOS)}")
+    for name, value in plain.items():
+        low, high = (0, 63) if name == "dscp" else (8000, 10**12)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high):
+            raise Invalid(f"qos {name} {value!r}: give {low}-{high}")
+    return Qos(**{str(name): value for name, value in plain.items()})
 
 
 def parse_path(text: object) -> str:
@@ -211,9 +300,12 @@ def parse_path(text: object) -> str:
     return text
 
 
-def _parse_mac(text: object) -> str:
+def parse_mac(text: object) -> str:
+    """A unicast MAC in its one form; Invalid."""
     if not isinstance(text, str) or not MAC.fullmatch(text):
         raise Invalid(f"mac {text!r}: give six octets, like 02:00:00:00:00:01")
+    if int(text[1], 16) & 1 or text == "00:00:00:00:00:00":
+        raise Invalid(f"mac {text}: one interface has it; give a unicast one, like 02:00:00:00:00:01")
     return text
 
 
@@ -221,14 +313,18 @@ def parse_port(plain: Mapping[str, Any]) -> Port:
     """A port from its plain form in the store; Invalid when it is no such thing."""
     try:
         return Port(
+            machine=check_label(plain["machine"], "machine"),
             sandbox=check_label(plain["sandbox"], "sandbox"),
             ifname=check_ifname(plain["ifname"]),
             tenant=check_label(plain["tenant"], "tenant"),
             network=check_label(plain["network"], "network"),
             netns=parse_path(plain["netns"]),
-            mac=_parse_mac(plain["mac"]),
+            mac=parse_mac(plain["mac"]),
             addresses=tuple(_parse_interface(address) for address in plain["addresses"]),
             publish=tuple(parse_publish(publish) for publish in plain["publish"]),
+            labels=check_labels(plain.get("labels", {})),
+            qos=parse_qos(plain.get("qos", {})),
+            reserved=plain.get("reserved"),
             leaving=plain.get("leaving", False) is True,
         )
     except KeyError as error:

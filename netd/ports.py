@@ -5,19 +5,20 @@ needs is made, whatever else exists. A port that goes keeps its claims until the
 """
 
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address
 
 from hawser.store import StoreError
 
 from . import compile as compiler
-from . import model, parse, rounds
+from . import host_rules, model, parse, rounds
 from .claims import Wanted, fixed_addresses
-from .compile import SandboxSpec, Spec
-from .errors import Exists, Invalid, NetError, NotFound
-from .model import Address, Interface, Network, Port, Publish
+from .errors import Conflict, Exists, Invalid, NetError, NotFound
+from .intent import Sandbox
+from .model import Address, Interface, Network, Port, Publish, Qos, Reservation
 from .shared import Shared
+from .specs import RuleSpec, SandboxSpec, Spec
 from .world import Kernel
 
 LOOPBACK6 = IPv6Address("::1")
@@ -25,7 +26,7 @@ LOOPBACK6 = IPv6Address("::1")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """What a sandbox got: its addresses, the gateways of its network, the interface and its MAC."""
+    """What a sandbox got: its addresses, the gateways of its network, the interface, its MAC and MTU."""
 
     sandbox: str
     ifname: str
@@ -34,7 +35,28 @@ class Attachment:
     addresses: tuple[Interface, ...]
     gateways: tuple[Address, ...]
     mac: str
+    mtu: int = model.DEFAULT_MTU
     publish: tuple[Publish, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is asked for beside sandbox and network; a `reserved` port has its MAC, addresses, labels and limits."""
+
+    ifname: str = "eth0"
+    addresses: Sequence[str] = ()
+    publish: Sequence[Publish] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    mac: str | None = None
+    qos: Qos = field(default_factory=Qos)
+    reserved: str | None = None
+
+    def reserving(self, port: Reservation) -> "Wish":
+        """The same for a reserved port."""
+        addresses = tuple(str(address.ip) for address in port.addresses)
+        labels = {**port.labels, **self.labels}
+        return replace(self, mac=port.mac, addresses=addresses, labels=labels, qos=port.qos, reserved=port.key)
 
 
 class Ports:
@@ -43,8 +65,9 @@ class Ports:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
 
-    async def make_sandbox(self, sandbox: str) -> str:
-        """A new network namespace; returns its path. Invalid, Exists."""
+    async def make_sandbox(self, sandbox: str, *, borrowed: str = "", owner: str = "") -> str:
+        """A new network namespace, or one `borrowed` from its path; returns the path where it is kept. Invalid,
+        Exists."""
         shared = self._shared
         parse.check_label(sandbox, "sandbox")
         if sandbox in shared.intent.sandboxes:
@@ -52,11 +75,12 @@ class Ports:
         if self._of(sandbox):  # its predecessor is not quite gone
             await self.remove_sandbox(sandbox)
         path = str(shared.rundir / "netns" / sandbox)
-        steps = rounds.creation({f"sandbox:{sandbox}": SandboxSpec(path=path)}, "a new sandbox")
+        spec = SandboxSpec(path=path, borrowed=borrowed or None)
+        steps = rounds.creation({f"sandbox:{sandbox}": spec}, "a new sandbox")
         # in whichever order a crash leaves record and namespace, the next round makes them one
         made = shared.hands.do(lambda kernel: rounds.all_or_nothing(steps, kernel.apply))
         try:
-            await shared.intent.add_sandbox(sandbox, path)
+            await shared.intent.add_sandbox(sandbox, Sandbox(path=path, owner=owner, source=borrowed))
             await made
         except BaseException as error:
             with contextlib.suppress(NetError):
@@ -67,31 +91,63 @@ class Ports:
             raise
         return path
 
-    async def attach(
-        self, sandbox: str, network: Network, ifname: str, addresses: Sequence[str], publish: Sequence[Publish]
-    ) -> Attachment:
+    async def attach(self, sandbox: str, network: Network, wish: Wish) -> Attachment:
         """One more interface of a sandbox. Invalid, NotFound, Exists, Conflict, Unavailable; then nothing was done."""
-        intent = self._shared.intent
+        shared, intent, ifname = self._shared, self._shared.intent, wish.ifname
         if sandbox not in intent.sandboxes:
             raise NotFound(f"sandbox {sandbox} does not exist; make it first")
-        if there := intent.ports.get(f"{sandbox}:{ifname}"):
+        if there := intent.port(f"{sandbox}:{ifname}"):
             if not there.leaving:
                 raise Exists(f"{sandbox} has an interface {ifname}; choose another name")
             await self._take_away(there)
         wanted = Wanted(
+            machine=shared.machine,
             sandbox=sandbox,
             ifname=ifname,
-            netns=intent.sandboxes[sandbox],
-            mac=model.mac_of(self._shared.instance, f"{sandbox}:{ifname}"),
-            fixed=fixed_addresses(network, addresses),
-            publish=checked(network, publish),
+            netns=intent.sandboxes[sandbox].path,
+            mac=wish.mac or model.mac_of(shared.instance, f"{sandbox}:{ifname}"),
+            fixed=fixed_addresses(network, wish.addresses),
+            publish=checked(network, wish.publish),
+            labels=wish.labels,
+            qos=wish.qos,
+            reserved=wish.reserved,
         )
+        self._check_alone(network, wanted)
+        await intent.number(network.tenant)
         return self._attachment(await self._attach(network, wanted))
 
+    def _check_alone(self, network: Network, wanted: Wanted) -> None:
+        """Conflict when another port has the MAC on the network, or crosses to the tenant by the same number."""
+        fabric = self._shared.intent.fabric
+        for port in fabric.on(network.key).values():
+            if port.mac == wanted.mac and port.key != wanted.key:
+                raise Conflict(f"MAC {wanted.mac} is {port.sandbox}'s on {network.key}; choose another")
+        taken = {
+            (one.proto, host_rules.inner_port(one)): (port, one)
+            for port in fabric.at(self._shared.machine).values()
+            if port.tenant == network.tenant and port.id != wanted.id
+            for one in port.publish
+        }
+        for one in wanted.publish:
+            holder, other = taken.get((one.proto, host_rules.inner_port(one)), (None, None))
+            # the same host port twice is for the claims to tell
+            if holder and other and (one.host_ip, one.host_port) != (other.host_ip, other.host_port):
+                raise Conflict(f"cannot publish {one}: {holder.sandbox} has {other}, too near it; choose another port")
+
     async def _attach(self, network: Network, wanted: Wanted) -> Port:
+        """First the bare link, while the store decides on the addresses: it needs no claim before it has them."""
         shared, key = self._shared, f"port:{wanted.id}"
-        bare = compiler.bare_port(shared.instance, network, wanted, shared.mtu)
-        prepared = shared.hands.do(lambda kernel: kernel.prepare(key, bare))  # it needs no claim before its addresses
+        fabric = shared.intent.fabric
+        bare = compiler.bare_port(fabric, shared.site, network, wanted)
+        ground = shared.missing(self._ground(network, wanted))
+
+        def prepare(kernel: Kernel) -> None:
+            steps = rounds.creation(ground, "its first port here")
+            rounds.all_or_nothing(steps, kernel.apply)
+            shared.done(steps)
+            kernel.prepare(key, bare)
+
+        prepared = shared.hands.do(prepare)
         try:
             port = await shared.claims.take(network, wanted)
         except BaseException as error:
@@ -99,43 +155,70 @@ class Ports:
                 await prepared
             await shared.hands.do(lambda kernel: rounds.undo(rounds.creation({key: bare}, "half made"), kernel.apply))
             if not isinstance(error, NetError):  # the store did not say whether it was written
-                await shared.claims.drop(wanted.id)
+                await shared.claims.drop(wanted.key)
+            await self._shed()
             raise
-        shared.intent.ports[port.id] = port
-        steps = rounds.creation(compiler.port_specs(shared.instance, network, port, shared.mtu), "a new port")
-
-        def make(kernel: Kernel) -> None:
-            for publish in port.publish:
-                kernel.check_free(publish)
-            rounds.all_or_nothing(steps, kernel.apply)
-
+        fabric.put_port(port)
         try:
             await prepared
-            await shared.hands.do(make)
+            await shared.hands.do(lambda kernel: self._complete(kernel, network, port))
         except BaseException:
             with contextlib.suppress(NetError, StoreError):  # what cannot be removed now is left to the rounds
                 await self._take_away(port)
+            await self._shed()
             raise
         return port
 
+    def _ground(self, network: Network, wanted: Wanted) -> dict[str, Spec]:
+        """What the port's network needs on this machine, and the networks it is joined to, in the order of making."""
+        shared, fabric, site = self._shared, self._shared.intent.fabric, self._shared.site
+        wants = dict[str, Spec]()
+        for key in sorted(fabric.joined(network.key)):
+            wants |= compiler.network_specs(fabric, site, fabric.networks[key])
+        wants |= compiler.tenant_specs(fabric, site, network.tenant)
+        standing = {key: spec for key, spec in shared.standing.items() if isinstance(spec, RuleSpec)}
+        wants |= compiler.tables(fabric, site, standing | wants)
+        return dict(sorted(wants.items(), key=lambda item: (rounds.rank_of(*item), item[0])))
+
+    def _complete(self, kernel: Kernel, network: Network, port: Port) -> None:
+        shared = self._shared
+        for publish in port.publish:
+            kernel.check_free(publish)
+        wanted = compiler.port_specs(shared.intent.fabric, shared.site, network, port)
+        plain = {key: spec for key, spec in wanted.items() if isinstance(spec, RuleSpec) and spec.value is None}
+        rules = [spec for spec in plain.values() if isinstance(spec, RuleSpec)]
+        steps = rounds.creation({key: spec for key, spec in wanted.items() if key not in plain}, "a new port")
+        try:
+            kernel.add_rules(rules)
+            rounds.all_or_nothing(steps, kernel.apply)
+        except BaseException:
+            rounds.undo(rounds.creation(plain, "undone"), kernel.apply)
+            raise
+        shared.done([*rounds.creation(plain, "a new port"), *steps])
+
     async def detach(self, sandbox: str, ifname: str) -> None:
         """Take an interface away. NotFound."""
-        port = self._shared.intent.ports.get(f"{sandbox}:{ifname}")
+        port = self._shared.intent.port(f"{sandbox}:{ifname}")
         if port is None:
             raise NotFound(f"{sandbox} has no interface {ifname}")
         await self._take_away(port)
+        await self._shed()
 
     async def _take_away(self, port: Port) -> None:
         await self._shared.intent.retire(port)
         await self._shared.remove(self._specs(port))
         await self._release(port)
 
+    async def _shed(self) -> None:
+        with contextlib.suppress(NetError):  # what cannot be removed now is left to the rounds
+            await self._shared.shed()
+
     async def remove_sandbox(self, sandbox: str) -> None:
         """Remove a sandbox with all its ports; nothing when it is not there."""
         shared = self._shared
         if not parse.LABEL.fullmatch(sandbox):
             return
-        path = shared.intent.sandboxes.get(sandbox, str(shared.rundir / "netns" / sandbox))
+        path = str(shared.rundir / "netns" / sandbox)
         if sandbox in shared.intent.sandboxes:
             await shared.intent.forget_sandbox(sandbox)
         ports = self._of(sandbox)
@@ -145,9 +228,11 @@ class Ports:
         await shared.remove(specs)
         for port in ports:
             await self._release(port)
+        if ports:
+            await self._shed()
 
     def attachments(self, sandbox: str | None) -> tuple[Attachment, ...]:
-        """What a sandbox (or everybody) has, by interface name."""
+        """What a sandbox (or everybody on this machine) has, by interface name."""
         intent = self._shared.intent
         ports = sorted(intent.ports.values(), key=lambda port: port.id)
         return tuple(
@@ -155,7 +240,8 @@ class Ports:
         )
 
     def _attachment(self, port: Port) -> Attachment:
-        network = self._shared.intent.networks.get(port.on)
+        shared = self._shared
+        network = shared.intent.networks.get(port.on)
         return Attachment(
             sandbox=port.sandbox,
             ifname=port.ifname,
@@ -164,22 +250,26 @@ class Ports:
             addresses=port.addresses,
             gateways=network.gateways if network else (),
             mac=port.mac,
+            mtu=compiler.mtu_of(shared.intent.fabric, shared.site, network) if network else model.DEFAULT_MTU,
             publish=port.publish,
+            labels=port.labels,
         )
 
     def _of(self, sandbox: str) -> list[Port]:
         return [port for port in self._shared.intent.ports.values() if port.sandbox == sandbox]
 
     def _specs(self, port: Port) -> dict[str, Spec]:
-        network = self._shared.intent.networks.get(port.on)
+        """What is there of a port, the last to go first; of a network that cannot be read what was known of it."""
+        shared = self._shared
+        network = shared.intent.networks.get(port.on)
         if network is None:
-            self._shared.wake()
+            shared.wake()
             raise NetError(f"{port.id}: network {port.on} cannot be read; it goes when that is corrected or deleted")
-        return compiler.port_specs(self._shared.instance, network, port, self._shared.mtu)
+        return compiler.port_specs(shared.intent.fabric, shared.site, network, port)
 
     async def _release(self, port: Port) -> None:
         await self._shared.claims.release(port)
-        self._shared.intent.ports.pop(port.id, None)
+        self._shared.intent.fabric.drop_port(port.key)
 
 
 def checked(network: Network, publish: Sequence[Publish]) -> tuple[Publish, ...]:

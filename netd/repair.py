@@ -4,14 +4,16 @@ A failed step fails its key and what needs it; both are tried again with backoff
 back in the round that finds nothing left of it. Time and jitter are arguments.
 """
 
+import contextlib
+
 from hawser.store import StoreError
 from hawser.store.reconcile import Step
 
 from . import compile as compiler
-from . import rounds
-from .compile import Spec
+from . import rounds, specs
 from .errors import NetError
 from .shared import Shared
+from .specs import Spec
 
 ALL = "netd:"
 
@@ -26,9 +28,10 @@ class Repair:
         """What a round would do now."""
         shared = self._shared
         await shared.intent.load()
-        shared.claims.remember(tuple(shared.intent.ports.values()))
+        shared.claims.remember(shared.intent.fabric.ports.values())
         shared.mtu, observed = await shared.hands.do(lambda kernel: (kernel.uplink_mtu(), kernel.observe()))
-        return shared.intent.steps(shared.instance, shared.mtu, observed)
+        shared.standing = dict(observed)
+        return shared.intent.steps(shared.intent.desired(shared.site), observed)
 
     async def round(self, now: float, jitter: float, *, due_only: bool = False) -> rounds.Round:
         """Do what can be done, or only what is due; `now` in seconds, `jitter` in [0, 1]."""
@@ -36,9 +39,14 @@ class Repair:
         steps = await self.plan()
         late = {step.key for step in steps if due_only and not shared.retries.due(step.key, now)}
         outcome = await shared.hands.do(lambda kernel: rounds.run(steps, kernel.apply, late))
+        shared.done(outcome.done)
         failures = {key: str(error) for key, error in outcome.failures.items()} | shared.intent.unreadable
         done = {step.key for step in outcome.done}
+        left = len(shared.intent.ports)
         failures |= await self._release_gone({step.key for step in steps} - done)
+        if len(shared.intent.ports) < left:  # with its last port here a network goes, too
+            with contextlib.suppress(NetError):
+                await shared.shed()
         for status in shared.retries.statuses():
             if status.key not in late and status.key not in failures:
                 shared.retries.succeeded(status.key)
@@ -50,12 +58,16 @@ class Repair:
         """Nothing could be seen: the next round will tell."""
         self._shared.retries.failed(ALL, str(error), now, jitter=jitter)
 
-    async def teardown(self) -> None:
-        """Remove everything of this node, from the store and the kernel. NetError when something stays."""
+    async def teardown(self, *, alone: bool) -> None:
+        """Remove everything of this node from the kernel, and from the store what is its own; all there is when no
+        other machine is there (`alone`). NetError when something stays."""
         shared = self._shared
-        await shared.intent.forget_everything()
+        await shared.intent.forget_everything(alone=alone)
         shared.claims.remember(())
-        outcome = await shared.hands.do(lambda kernel: rounds.run(compiler.steps({}, kernel.observe()), kernel.apply))
+        shared.standing = await shared.hands.do(lambda kernel: kernel.observe())
+        steps = specs.steps({}, shared.standing)
+        outcome = await shared.hands.do(lambda kernel: rounds.run(steps, kernel.apply))
+        shared.done(outcome.done)
         for key, error in outcome.failures.items():
             shared.wake()
             raise NetError(f"cannot remove {key}: {error}") from error
@@ -67,11 +79,11 @@ class Repair:
         if shared.intent.unreadable:  # nothing was removed
             return failures
         for port in [port for port in shared.intent.ports.values() if shared.intent.leaving(port)]:
-            if compiler.port_keys(port) & pending:
+            if compiler.port_keys(shared.site, port) & pending:
                 continue
             try:
                 await shared.claims.release(port)
-                shared.intent.ports.pop(port.id)
+                shared.intent.fabric.drop_port(port.key)
             except (NetError, StoreError) as error:
                 failures[f"port:{port.id}"] = str(error)
         return failures

@@ -1,21 +1,23 @@
 """What the parts of the agent have in common: records, claims, the kernel, and what fails.
 
 Intent first: what is to go is first no longer wanted, then removed from the kernel, and only then are its addresses
-given back. Whatever is cut off in between, a plan shows it and a round finishes it.
+given back. Whatever is cut off in between, a plan shows it and a round finishes it. `standing` is what the kernel was
+last known to hold: only a hint, by which an attachment makes what is missing and not what is there.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from hawser.store.reconcile import Retries
+from hawser.store.reconcile import Retries, Step, Verb
 
 from . import rounds
 from .claims import Claims
-from .compile import Spec
+from .compile import Site
 from .intent import Intent
 from .model import DEFAULT_MTU
+from .specs import Spec, TenantSpec
 from .world import Kernel
 
 T = TypeVar("T")
@@ -34,6 +36,7 @@ class Shared:
     """One node's; `mtu` is the uplink's as last seen, `wake` has the loop look now."""
 
     instance: str
+    machine: str
     rundir: Path
     ipv6: bool
     intent: Intent
@@ -42,11 +45,54 @@ class Shared:
     wake: Callable[[], None]
     retries: Retries = field(default_factory=Retries)
     mtu: int = DEFAULT_MTU
+    standing: dict[str, Spec] = field(default_factory=dict)
+
+    @property
+    def site(self) -> Site:
+        """What is particular to this machine."""
+        return Site(
+            machine=self.machine,
+            instance=self.instance,
+            tenants=str(self.rundir / "tenants"),
+            mtu=self.mtu,
+            numbers=self.intent.numbers,
+        )
+
+    def missing(self, wanted: Mapping[str, Spec]) -> dict[str, Spec]:
+        """Of what is wanted, what is not known to stand."""
+        return {key: spec for key, spec in wanted.items() if self.standing.get(key) != spec}
+
+    def done(self, steps: Sequence[Step[Spec]]) -> None:
+        """Note what has been done."""
+        for step in steps:
+            if step.verb is Verb.DELETE:
+                self.standing.pop(step.key, None)
+            else:
+                self.standing[step.key] = step.spec
 
     async def remove(self, specs: Mapping[str, Spec]) -> None:
         """Remove these things, the last first, as far as they can be; raises the first failure, the rest is left to the
-        rounds."""
-        outcome = await self.hands.do(lambda kernel: rounds.run(rounds.removal(specs), kernel.apply))
+        rounds. What goes with its tenant's namespace is not removed by itself, but for tunnels, whose ends are the
+        host's."""
+        going = {spec.name for spec in specs.values() if isinstance(spec, TenantSpec)}
+        within = {key for key, spec in specs.items() if getattr(spec, "tenant", None) in going and _goes_along(key)}
+        steps = rounds.removal({key: spec for key, spec in specs.items() if key not in within})
+        outcome = await self.hands.do(lambda kernel: rounds.run(steps, kernel.apply))
+        self.done(outcome.done)
+        for key in within:
+            self.standing.pop(key, None)
         for error in outcome.failures.values():
             self.wake()
             raise error
+
+    async def shed(self) -> None:
+        """Remove what stands and nobody wants any more: networks and tenants whose last port went."""
+        wanted = self.intent.desired(self.site)
+        unwanted = {key: spec for key, spec in self.standing.items() if key not in wanted}
+        ranked = sorted(unwanted, key=lambda key: rounds.rank_of(key, unwanted[key]))
+        if unwanted and not self.intent.unreadable:
+            await self.remove({key: unwanted[key] for key in ranked})
+
+
+def _goes_along(key: str) -> bool:
+    return not key.startswith(("tunnel:", "port:"))

@@ -4,12 +4,13 @@ The real one is `drivers.world.World`; tests use one in memory that obeys the sa
 one thread. `apply` is idempotent: made twice is made once, and what is gone may be deleted.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from hawser.store.reconcile import Step
 
-from .compile import PortSpec, Spec
 from .model import Publish, Subnet
+from .specs import PortSpec, RuleSpec, Spec
 
 
 class Kernel(Protocol):
@@ -25,6 +26,10 @@ class Kernel(Protocol):
 
     def prepare(self, key: str, spec: PortSpec) -> None:
         """Make a port's link without its addresses, marked as not complete: `apply` completes it, a plan removes it."""
+        ...
+
+    def add_rules(self, rules: Sequence[RuleSpec]) -> None:
+        """Add elements of one tenant's tables in one transaction."""
         ...
 
     def uplink_mtu(self) -> int:

@@ -11,6 +11,7 @@ from ..faults import EXIT, exit_code_of, kind_of
 from .lazy import Lazy
 
 COMMANDS = {
+    "apply": ("hawser.cli.apply:apply", "Make networks, policies and their like as a file says."),
     "check": ("hawser.cli.check:check", "What this machine can do, part by part, and what is missing."),
     "completion": (
         "hawser.cli.completion:completion",
@@ -33,8 +34,9 @@ COMMANDS = {
     ),
     "logs": ("hawser.cli.container:logs", "What a container printed."),
     "machine": ("hawser.cli.machine:machine", "Machines of the cluster: ls, show."),
-    "net": ("hawser.cli.net:net", "Networks: create, ls, show, rm, attach, detach."),
+    "net": ("hawser.cli.net:net", "Networks: create, ls, show, rm, attach, detach, router, port."),
     "node": ("hawser.cli.node:node", "The node process: up, join, token, status, leave, unit."),
+    "policy": ("hawser.cli.policy:policy", "Who may speak to whom: allow, apply, ls, show, rm, explain."),
     "plan": ("hawser.cli.node:plan", "Pending steps with their reasons; changes nothing."),
     "ps": ("hawser.cli.container:ps", "List containers."),
     "rm": ("hawser.cli.container:rm", "Remove containers."),
@@ -43,6 +45,7 @@ COMMANDS = {
     "start": ("hawser.cli.container:start", "Start stopped containers."),
     "stop": ("hawser.cli.container:stop", "Stop containers: their stop signal, then SIGKILL."),
     "svc": ("hawser.cli.svc:svc", "Services: announce, withdraw, beat, ls, show, watch, resolve."),
+    "tenant": ("hawser.cli.tenant:tenant", "Tenants: create, ls, show, rm."),
     "unit": (
         "hawser.cli.unit:unit",
         "Units: submit, load, start, stop, restart, unload, destroy, ls, cat, status, journal.",

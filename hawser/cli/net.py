@@ -5,6 +5,8 @@ import click
 from ..client import segment
 from . import complete
 from .common import as_json, client, listing, show_json, tenant_option
+from .port import port
+from .router import router
 
 
 @click.group()
@@ -79,3 +81,7 @@ def attach(container: str, name: str, tenant: str, addresses: tuple[str, ...], i
 def detach(container: str, ifname: str) -> None:
     """Take interface IFNAME away from CONTAINER."""
     client().delete(f"/v1/containers/{segment(container)}/interfaces/{segment(ifname)}")
+
+
+net.add_command(router)
+net.add_command(port)

@@ -16,14 +16,18 @@ from ..model import Address, Announcement, CheckKind
 # runs a command for an announcement and returns its exit code. At the check's timeout (`announcement.check.timeout`,
 # seconds) the call is cancelled, and must have ended the command when it comes out of that
 Execute = Callable[[Announcement, Sequence[str]], Awaitable[int]]
+# a socket that does not block, by which a tenant's address is reached
+Dial = Callable[[str, Address], Awaitable[socket.socket]]
 STATUS_MAX = 4096
 
 
 class Checks:
     """Runs checks; one for all announcements of a node. Use it on one event loop."""
 
-    def __init__(self, execute: Execute, limit: int = 64) -> None:
+    def __init__(self, execute: Execute, limit: int = 64, dial: Dial | None = None) -> None:
+        """`dial` makes the socket by which an address is reached, by default one of this process's namespace."""
         self._execute = execute
+        self._dial = dial or _here
         self._turn = asyncio.Semaphore(limit)
 
     async def run(self, announcement: Announcement) -> Outcome:
@@ -33,7 +37,7 @@ class Checks:
                 return await self._exec(announcement)
             outcome = Outcome(False, "no address")
             for address in announcement.addresses:
-                outcome = await _probe(announcement, address)
+                outcome = await _probe(announcement, address, self._dial)
                 if outcome.ok:
                     break
             return outcome
@@ -55,11 +59,20 @@ class Checks:
         return Outcome(code == 0, f"{check.command[0]} ended with {code}")
 
 
-async def _probe(announcement: Announcement, address: Address) -> Outcome:
-    check, where = announcement.check, f"{_host(address)}:{announcement.port}"
+async def _here(tenant: str, address: Address) -> socket.socket:
+    return stream(address)
+
+
+def stream(address: Address) -> socket.socket:
+    """A socket that does not block, to connect to an address with."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    return socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+
+
+async def _probe(announcement: Announcement, address: Address, dial: Dial) -> Outcome:
+    check, where = announcement.check, f"{_host(address)}:{announcement.port}"
     try:
-        with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as sock:
+        with await dial(announcement.tenant, address) as sock:
             async with asyncio.timeout(check.timeout):
                 loop = asyncio.get_running_loop()
                 await loop.sock_connect(sock, (str(address), announcement.port))

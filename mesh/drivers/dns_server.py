@@ -21,6 +21,8 @@ __all__ = ["DnsServer", "Listener"]
 
 Send = Callable[[bytes | None], None]
 Peer = tuple[str | int, ...]
+# makes a socket of a family and kind in a place (a network namespace; "" is this one)
+Make = Callable[[str, int, int], socket.socket]
 IP_FREEBIND, IPV6_FREEBIND = 15, 78
 BURST = 64
 DATAGRAM_MAX = 4096
@@ -34,33 +36,37 @@ WORDS = {
 }
 
 
+def _here(place: str, family: int, kind: int) -> socket.socket:
+    return socket.socket(family, kind)
+
+
 class DnsServer:
     """Answers every listener for its tenant; `lookup(tenant)` gives the instances (see `dns.Responder`)."""
 
-    def __init__(self, lookup: Lookup, *, port: int = 53, forwarder: Forwarder | None = None) -> None:
-        """`forwarder` asks others for foreign names, by default the resolvers of /etc/resolv.conf."""
+    def __init__(
+        self, lookup: Lookup, *, port: int = 53, forwarder: Forwarder | None = None, make: Make = _here
+    ) -> None:
+        """`forwarder` asks others for foreign names, by default the resolvers of /etc/resolv.conf; `make` makes a
+        listener's sockets where its address is, by default here."""
+        self._make = make
         self._lookup = lookup
         self._port = port
         self._forwarder = forwarder or Forwarder(ResolvConf())
-        self._doors: dict[Address, _Door] = {}
+        self._doors: dict[tuple[str, Address], _Door] = {}
 
     async def set(self, listeners: Sequence[Listener]) -> dict[Address, str]:
         """Listen exactly there; returns the addresses where that failed, with the reason. Call it again to retry."""
         failures = dict[Address, str]()
-        wanted = dict[Address, Listener]()
-        for listener in listeners:
-            for address in listener.addresses:
-                if wanted.setdefault(address, listener).tenant != listener.tenant:
-                    failures[address] = f"tenants {wanted[address].tenant} and {listener.tenant} both want it"
-        for address in [address for address in self._doors if address not in wanted]:
-            await self._doors.pop(address).close()
-        for address, listener in wanted.items():
-            door = self._doors.get(address)
+        wanted = {(listener.place, address): listener for listener in listeners for address in listener.addresses}
+        for where in [where for where in self._doors if where not in wanted]:
+            await self._doors.pop(where).close()
+        for (place, address), listener in wanted.items():
+            door = self._doors.get((place, address))
             if door is not None:
                 door.serve(listener)
                 continue
             try:
-                self._doors[address] = await self._open(address, listener)
+                self._doors[place, address] = await self._open(address, listener)
             except OSError as error:
                 failures[address] = _words(error, self._port)
         return failures
@@ -73,7 +79,7 @@ class DnsServer:
         self._doors = {}
 
     async def _open(self, address: Address, listener: Listener) -> "_Door":
-        door = _Door(address, Responder(listener, self._lookup), self)
+        door = _Door(address, Responder(listener, self._lookup), self, self._make)
         try:
             await door.open(self._port)
         except OSError:
@@ -92,14 +98,15 @@ class DnsServer:
         def reply(answer: bytes | None) -> None:
             send(answer if answer is not None else responder.failure(data))
 
-        skip = frozenset(str(address) for address in self._doors)
+        skip = frozenset(str(address) for place, address in self._doors if not place)
         self._forwarder.ask(data, tcp=tcp, skip=skip, reply=reply)
 
 
 class _Door:
     """The two sockets of one address."""
 
-    def __init__(self, address: Address, responder: Responder, server: DnsServer) -> None:
+    def __init__(self, address: Address, responder: Responder, server: DnsServer, make: Make) -> None:
+        self._make = make
         self.responder = responder
         self.streams: set[_Stream] = set()
         self.turn = 0
@@ -152,7 +159,7 @@ class _Door:
 
     def _bind(self, kind: int, port: int) -> socket.socket:
         family = socket.AF_INET if self._address.version == 4 else socket.AF_INET6
-        sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        sock = self._make(self.responder.listener.place, family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             if family == socket.AF_INET:
                 sock.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)

@@ -11,7 +11,7 @@ def foreign_drops() -> list[str]:
     """Base chains at hook forward with policy drop, as `family table chain`, sorted; of the calling thread's namespace.
 
     Our own never have that policy. Where one is found, its owner must let the bridges pass; for Docker, whose chain is
-    `ip filter FORWARD`: `iptables -I DOCKER-USER -i hwb+ -j ACCEPT` and the same with `-o hwb+` (and `ip6tables`); for
+    `ip filter FORWARD`: `iptables -I DOCKER-USER -i hwu+ -j ACCEPT` and the same with `-o hwu+` (and `ip6tables`); for
     another, an accept rule in that chain. Not seen: a rule that drops (only policies are), and the tables of
     `iptables-legacy`, which are not nftables'. Denied without the rights, Unavailable without libnftables. Blocks.
     """

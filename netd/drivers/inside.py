@@ -3,8 +3,8 @@
 import socket
 from collections.abc import Iterable
 
-from ..compile import PortSpec
 from ..model import Address, Interface
+from ..specs import PortSpec
 from . import netlink, wire
 from .netlink import Netlink
 

@@ -1,4 +1,4 @@
-"""A node's links: bridges and veth pairs, found by their mark and nothing else.
+"""The links of one tenant: bridges and veth pairs in its namespace, found by their mark.
 
 A link is marked by its alias in the very system call that makes it; a port that is not yet complete is marked `new`,
 which no intent ever asks for, so that a kill in between is cleaned up and made anew.
@@ -6,28 +6,33 @@ which no intent ever asks for, so that a kill in between is cleaned up and made 
 
 import contextlib
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 from hawser.store.reconcile import Verb
 
-from ..compile import BridgeSpec, PortSpec, Spec
 from ..errors import NetError, NotFound
+from ..specs import BridgeSpec, PortSpec, Spec
 from . import netlink, netns, wire
 from .inside import Inside, adjust, by_link, configure, look
-from .netlink import Netlink
-from .tune import harden_bridge, open_forwarding
+from .place import Place
+from .tune import harden_bridge
+
+NF_CALL_IPTABLES = 36
 
 
 class Links:
-    """The marked links of the namespace of the thread that makes it."""
+    """The marked bridges and ports of one tenant."""
 
-    def __init__(self, netlink: Netlink, instance: str, sandboxes: Path) -> None:
-        self._netlink = netlink
+    def __init__(self, place: Place, instance: str, tenant: str, sandboxes: Path) -> None:
+        self._place = place
+        self._netlink = place.netlink
         self._prefix = f"hawser:{instance}:"
+        self._tenant = tenant
         self._directory = sandboxes
+        self._paths: dict[str, Path] = {}
         self._prepared: set[str] = set()
+        self._indices: dict[str, int] = {}
 
     def observe(self) -> dict[str, Spec]:
         """Every bridge and port with the mark."""
@@ -42,21 +47,28 @@ class Links:
             key = link.alias.removeprefix(self._prefix)
             if link.kind == "bridge":
                 found[key] = BridgeSpec(
-                    ifname=link.name, mtu=link.mtu, mac=link.mac, addresses=addresses.get(link.index, ()), up=link.up
+                    tenant=self._tenant,
+                    ifname=link.name,
+                    mtu=link.mtu,
+                    mac=link.mac,
+                    addresses=addresses.get(link.index, ()),
+                    filtered=bool(link.number(NF_CALL_IPTABLES) & 0xFF),
+                    up=link.up,
                 )
-            else:
+            elif link.kind == "veth":
                 found[key] = self._observe_port(key, link, names.get(link.master, ""))
         return found
 
     def _observe_port(self, key: str, link: wire.Link, bridge: str) -> PortSpec:
         _, _, port = key.rpartition("port:")
         sandbox, _, inner = port.partition(":")
-        path = self._directory / (sandbox or ".")
+        path = self._paths.get(sandbox) or self._directory / (sandbox or ".")
         state: Inside | None = None
         if key.startswith("port:") and netns.alive(path):
             with contextlib.suppress(NetError):
                 state = netns.inside_here(path, lambda: look(inner, link.index))
         return PortSpec(
+            tenant=self._tenant,
             ifname=link.name,
             bridge=bridge,
             mtu=link.mtu if state is None or state[0].mtu == link.mtu else 0,
@@ -90,12 +102,12 @@ class Links:
             raise
 
     def _fix_bridge(self, spec: BridgeSpec) -> None:
-        open_forwarding()
-        harden_bridge(spec.ifname)
-        index = _index(spec.ifname)
+        self._place.inside(lambda: harden_bridge(spec.ifname))
+        index = self._index(spec.ifname)
         have = by_link(self._netlink.addresses()).get(index, ())
         extra = [address for address in have if address not in spec.addresses]
         self._netlink.do([netlink.set_link(spec.ifname, mtu=spec.mtu, mac=spec.mac)])
+        self._netlink.do([netlink.filter_bridge(index, spec.filtered)])
         self._netlink.do([netlink.delete_address(index, address) for address in extra], missing_ok=True)
         self._netlink.do([netlink.add_address(index, address) for address in spec.addresses])
 
@@ -126,7 +138,7 @@ class Links:
     def prepare(self, key: str, spec: PortSpec) -> None:
         """Make a port's link without its addresses, marked as not complete: `apply` completes it, a plan removes it."""
         index = netlink.index_of(spec.ifname)
-        bridge = _index(spec.bridge)
+        bridge = self._index(spec.bridge)
         with _opened(spec.netns) as target:
             self._netlink.do(
                 (
@@ -147,8 +159,8 @@ class Links:
         self._prepared.add(key)
 
     def _fix_port(self, spec: PortSpec) -> bool:
-        index = _index(spec.ifname)
-        self._netlink.do([netlink.set_link(spec.ifname, mtu=spec.mtu, master=_index(spec.bridge))])
+        index = self._index(spec.ifname)
+        self._netlink.do([netlink.set_link(spec.ifname, mtu=spec.mtu, master=self._index(spec.bridge))])
         return netns.inside_here(Path(spec.netns), lambda: adjust(spec, index))
 
     def _own(self, ifname: str) -> wire.Link | None:
@@ -158,11 +170,23 @@ class Links:
     def delete(self, ifname: str) -> None:
         """Delete a link if it is ours; nothing when it is not there."""
         self._prepared.clear()
+        self._indices.pop(ifname, None)
         if link := self._own(ifname):
             self._netlink.do([netlink.delete_link(index=link.index)], missing_ok=True)
 
+    def _index(self, ifname: str) -> int:
+        """A link's index, remembered: it is the link's as long as that lives, and a look costs the more, the more
+        namespaces there are."""
+        if ifname not in self._indices:
+            link = self._netlink.link(ifname)
+            if link is None:
+                raise NotFound(f"link {ifname}: no such device")
+            self._indices[ifname] = link.index
+        return self._indices[ifname]
+
     def _remove_marked(self, key: str) -> None:
         """Remove a link by its mark, whatever its name now."""
+        self._indices.clear()
         for link in self._netlink.links():
             if link.alias == f"{self._prefix}{key}":
                 self._netlink.do([netlink.delete_link(index=link.index)], missing_ok=True)
@@ -171,13 +195,6 @@ class Links:
 def _another(mtu: int) -> int:
     """An MTU to change from: only one that was changed by hand stays when ports come (br_mtu_auto_adjust)."""
     return mtu - 1 if mtu > 1280 else mtu + 1
-
-
-def _index(ifname: str) -> int:
-    try:
-        return socket.if_nametoindex(ifname)
-    except OSError as error:
-        raise NotFound(f"link {ifname}: {error.strerror}") from error
 
 
 @contextlib.contextmanager

@@ -21,14 +21,17 @@ from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE,
 from pyroute2.netlink.rtnl import (
     RTM_DELADDR,
     RTM_DELLINK,
+    RTM_DELNEIGH,
     RTM_DELROUTE,
     RTM_NEWADDR,
     RTM_NEWLINK,
+    RTM_NEWNEIGH,
     RTM_NEWROUTE,
     RTM_SETLINK,
 )
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from ..errors import Denied, Exists, NetError, NotFound, Unavailable
@@ -39,6 +42,7 @@ IFF_UP = 1
 IFA_F_NODAD = 0x02
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, SO_RCVBUFFORCE = 270, 10, 11, 33
 RECEIVE = 1 << 17
+GONE = (errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENOENT)
 BATCH_MESSAGES, BATCH_BYTES, DUMP_TRIES = 128, 1 << 16, 10
 
 
@@ -136,12 +140,115 @@ def mark_link(index: int, alias: str, *, mtu: int | None = None) -> Request:
     return _link(RTM_SETLINK, 0, f"mark link {alias}", [("IFLA_IFALIAS", alias), ("IFLA_MTU", mtu)], index=index)
 
 
-def mark_port(index: int, alias: str) -> Request:
-    """Set a bridge port's alias and its hairpin mode: where br_netfilter translates a frame on its way through the
-    bridge, a container may be led back to itself. The port itself needs no IPv6 address; made before it is up, the
-    kernel spares the work of one (duplicate detection and multicast reports, under the lock of all links)."""
-    slave = [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", {"attrs": [("IFLA_BRPORT_MODE", 1)]})]
+def filter_bridge(index: int, on: bool) -> Request:
+    """Whether br_netfilter shows a bridge's frames to the IP hooks of its namespace (nf_call_iptables)."""
+    data = {"attrs": [("IFLA_BR_NF_CALL_IPTABLES", int(on)), ("IFLA_BR_NF_CALL_IP6TABLES", int(on))]}
+    info = {"attrs": [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", data)]}
+    return _link(RTM_NEWLINK, 0, f"filter bridge {index}", [("IFLA_LINKINFO", info)], index=index)
+
+
+def new_vxlan(name: str, *, vni: int, local: Address, netns: int, mtu: int) -> Request:
+    """Make a VXLAN device (RFC 7348, port 4789) that learns nothing, in the namespace `netns` (a file descriptor); its
+    socket stays in the namespace of the socket this is sent by."""
+    data: list[tuple[str, Any]] = [("IFLA_VXLAN_ID", vni), ("IFLA_VXLAN_PORT", 4789), ("IFLA_VXLAN_LEARNING", 0)]
+    data.append(("IFLA_VXLAN_LOCAL" if local.version == 4 else "IFLA_VXLAN_LOCAL6", str(local)))
+    info = {"attrs": [("IFLA_INFO_KIND", "vxlan"), ("IFLA_INFO_DATA", {"attrs": data})]}
+    attrs: list[tuple[str, Any]] = [("IFLA_IFNAME", name), ("IFLA_MTU", mtu), ("IFLA_NET_NS_FD", netns)]
+    return _link(RTM_NEWLINK, NEW, f"create tunnel {name}", [*attrs, ("IFLA_LINKINFO", info)])
+
+
+def join_tunnel(index: int, *, bridge: int, alias: str, flood: bool) -> Request:
+    """Put a tunnel on its bridge, marked and up: it carries what is known, answers for known neighbours, and takes
+    broadcast only when it is to `flood`."""
+    wanted = [("NEIGH_SUPPRESS", 1), ("LEARNING", 0), ("UNICAST_FLOOD", 0)]
+    wanted += [("MCAST_FLOOD", int(flood)), ("BCAST_FLOOD", int(flood))]
+    data = {"attrs": [(f"IFLA_BRPORT_{name}", value) for name, value in wanted]}
+    slave = [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", data)]
     attrs = [("IFLA_IFALIAS", alias), ("IFLA_LINKINFO", {"attrs": slave})]
+    return _link(RTM_NEWLINK, 0, f"set tunnel {alias}", attrs, index=index, flags=IFF_UP, change=IFF_UP)
+
+
+def enslave(index: int, master: int) -> Request:
+    """Put the link with this index on a bridge."""
+    return _link(RTM_SETLINK, 0, f"put link {index} on {master}", [("IFLA_MASTER", master)], index=index)
+
+
+NUD_NOARP, NUD_PERMANENT, NTF_SELF, NTF_MASTER = 0x40, 0x80, 0x02, 0x04
+
+
+def _neighbour(
+    command: int, what: str, index: int, attrs: list[tuple[str, str]], *, family: int, state: int, flags: int = 0
+) -> Request:
+    message = ndmsg()
+    message["header"]["type"] = command
+    message["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK
+    if command == RTM_NEWNEIGH:
+        message["header"]["flags"] |= NLM_F_CREATE | (0 if what.startswith("flood") else NLM_F_REPLACE)
+    message["family"], message["ifindex"], message["state"], message["flags"] = family, index, state, flags
+    message["attrs"] = attrs
+    return Request(message, what)
+
+
+def add_neighbour(index: int, address: Address, mac: str) -> Request:
+    """A permanent neighbour of a link."""
+    family = wire.AF_INET if address.version == 4 else wire.AF_INET6
+    attrs = [("NDA_DST", str(address)), ("NDA_LLADDR", mac)]
+    return _neighbour(RTM_NEWNEIGH, f"add neighbour {address}", index, attrs, family=family, state=NUD_PERMANENT)
+
+
+def delete_neighbour(index: int, address: Address) -> Request:
+    """Forget a neighbour."""
+    family = wire.AF_INET if address.version == 4 else wire.AF_INET6
+    return _neighbour(
+        RTM_DELNEIGH, f"delete neighbour {address}", index, [("NDA_DST", str(address))], family=family, state=0
+    )
+
+
+def add_forwarding(index: int, mac: str, endpoint: Address) -> tuple[Request, Request]:
+    """Have a MAC lead into a tunnel, for its bridge, and there to an endpoint, for the tunnel."""
+    what, attrs = f"forward {mac} to {endpoint}", [("NDA_LLADDR", mac)]
+    return (
+        _neighbour(
+            RTM_NEWNEIGH,
+            what,
+            index,
+            [*attrs, ("NDA_DST", str(endpoint))],
+            family=wire.AF_BRIDGE,
+            state=NUD_PERMANENT,
+            flags=NTF_SELF,
+        ),
+        _neighbour(RTM_NEWNEIGH, what, index, attrs, family=wire.AF_BRIDGE, state=NUD_NOARP, flags=NTF_MASTER),
+    )
+
+
+def delete_forwarding(index: int, mac: str) -> tuple[Request, Request]:
+    """Forget where a MAC leads."""
+    attrs, family = [("NDA_LLADDR", mac)], wire.AF_BRIDGE
+    return (
+        _neighbour(RTM_DELNEIGH, f"stop forwarding {mac}", index, attrs, family=family, state=0, flags=NTF_MASTER),
+        _neighbour(RTM_DELNEIGH, f"stop forwarding {mac}", index, attrs, family=family, state=0, flags=NTF_SELF),
+    )
+
+
+NOBODY = "00:00:00:00:00:00"
+
+
+def flood_to(index: int, endpoint: Address, *, stop: bool = False) -> Request:
+    """Have a tunnel send to an endpoint what is for everybody, or not any more (the entry of all-zero, bridge(8))."""
+    attrs = [("NDA_LLADDR", NOBODY), ("NDA_DST", str(endpoint))]
+    command, what = (RTM_DELNEIGH, "stop flooding") if stop else (RTM_NEWNEIGH, "flood")
+    if not stop:
+        what = f"flood to {endpoint}"
+    request = _neighbour(command, what, index, attrs, family=wire.AF_BRIDGE, state=NUD_PERMANENT, flags=NTF_SELF)
+    if not stop:
+        request.message["header"]["flags"] |= 0x800  # NLM_F_APPEND: one more destination
+    return request
+
+
+def mark_port(index: int, alias: str) -> Request:
+    """Set a bridge port's alias. The port itself needs no IPv6 address; made before it is up, the kernel spares the
+    work of one (duplicate detection and multicast reports, under the lock of all links)."""
+    attrs: list[tuple[str, Any]] = [("IFLA_IFALIAS", alias)]
     if has_ipv6():
         none = {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1)]}
         attrs.append(("IFLA_AF_SPEC", {"attrs": [("AF_INET6", none)]}))
@@ -251,7 +358,7 @@ class Netlink:
                     continue
                 what = pending.pop(message.sequence)
                 code = message.error
-                if code and not (missing_ok and code in (errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH)):
+                if code and not (missing_ok and code in GONE):
                     failure = failure or _refused(what, code, message.words)
         return failure
 
@@ -277,15 +384,19 @@ class Netlink:
         """Every address of the namespace."""
         return tuple(wire.link_address(payload) for payload in self._dump(wire.GETADDR, wire.NEWADDR))
 
+    def neighbours(self, family: int) -> tuple[wire.Neighbour, ...]:
+        """Every entry of a neighbour table (AF_INET, AF_INET6), or of the bridges' and tunnels' (AF_BRIDGE)."""
+        return tuple(wire.neighbour(payload) for payload in self._dump(wire.GETNEIGH, wire.NEWNEIGH, family))
+
     def routes(self) -> tuple[wire.Route, ...]:
         """Every unicast route of every table."""
         found = (wire.route(payload) for payload in self._dump(wire.GETROUTE, wire.NEWROUTE))
         return tuple(route for route in found if route is not None)
 
-    def _dump(self, command: int, kind: int) -> list[bytes]:
+    def _dump(self, command: int, kind: int, family: int = 0) -> list[bytes]:
         for _ in range(DUMP_TRIES):
             self._sequence += 1
-            self._sock.send(wire.dump_request(command, self._sequence))
+            self._sock.send(wire.dump_request(command, self._sequence, family))
             found: list[bytes] = []
             done = interrupted = False
             while not done:
@@ -323,7 +434,7 @@ def _refused(what: str, code: int, words: str = "") -> NetError:
         return Denied(f"{text}; run as root")
     if code == errno.EEXIST:
         return Exists(text)
-    if code in (errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH):
+    if code in GONE:
         return NotFound(text)
     if code == errno.EXFULL:
         return Unavailable(f"{text}; a bridge takes 1023 ports, use another network")

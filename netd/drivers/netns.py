@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import Denied, Exists, NetError, Unavailable
+from ..errors import Denied, Exists, Invalid, NetError, Unavailable
 
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
@@ -67,6 +67,23 @@ def create_here(path: Path, setup: Callable[[], None] | None = None) -> None:
         raise
 
 
+def keep(source: Path, path: Path) -> None:
+    """Keep another's namespace at `path`, too. Invalid when `source` is none."""
+    if not alive(source):
+        raise Invalid(f"{source} is no network namespace; give one's path, as /run/netns/NAME or /proc/PID/ns/net")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+    except OSError as error:
+        raise NetError(f"network namespace {path}: {error.strerror}") from error
+    try:
+        bound = _libc.mount(os.fsencode(source), os.fsencode(path), None, MS_BIND, None)
+        _call(bound, f"keep network namespace {source}")
+    except BaseException:
+        remove(path)
+        raise
+
+
 def inside_here(path: Path, act: Callable[[], T]) -> T:
     """As `inside`, on the calling thread, which must not be the event loop's."""
     try:
@@ -77,6 +94,18 @@ def inside_here(path: Path, act: Callable[[], T]) -> T:
         with _elsewhere():
             _call(_libc.setns(target, CLONE_NEWNET), f"enter network namespace {path}")
             return act()
+    finally:
+        os.close(target)
+
+
+def enter(path: Path) -> None:
+    """Move the calling thread into the namespace kept at `path`, for good. Denied, NetError."""
+    try:
+        target = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise NetError(f"network namespace {path}: {error.strerror}") from error
+    try:
+        _call(_libc.setns(target, CLONE_NEWNET), f"enter network namespace {path}")
     finally:
         os.close(target)
 

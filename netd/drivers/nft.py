@@ -51,10 +51,10 @@ class Nft:
             raise self._refused()
         return (self._lib.nft_ctx_get_output_buffer(self._context) or b"").decode(errors="replace")
 
-    def table(self, name: str) -> list[dict[str, Any]] | None:
-        """The objects of table `inet name` in libnftables-json(5) form, or None when there is none."""
+    def table(self, name: str, family: str = "inet") -> list[dict[str, Any]] | None:
+        """The objects of a table in libnftables-json(5) form, or None when there is none."""
         try:
-            return self.objects(f"list table inet {name}")
+            return self.objects(f"list table {family} {name}")
         except NotFound:
             return None
 

@@ -1,43 +1,46 @@
-"""A node's nftables table, element by element; a UDP port that comes or goes takes its old connections with it."""
+"""The nftables tables of one place, element by element; a UDP port that comes or goes takes its old connections with
+it."""
 
 import contextlib
+from collections.abc import Iterator
 
 from hawser.store.reconcile import Verb
 
 from .. import rules
-from ..compile import RuleSpec, Spec, TableSpec
 from ..errors import NotFound
-from .conntrack import Conntrack
-from .nft import Nft
+from ..host_rules import published_udp
+from ..rules import Element
+from ..specs import RuleSpec, Spec, TableSpec
+from .place import Place
 
 
 class Table:
-    """The table of the namespace of the thread that makes it."""
+    """The tables of the host (tenant "") or of a tenant."""
 
-    def __init__(self, instance: str) -> None:
+    def __init__(self, place: Place, instance: str, tenant: str) -> None:
+        self._place = place
         self._instance = instance
-        self._nft = Nft()
-        self._conntrack = Conntrack()
-
-    def close(self) -> None:
-        """Let go; nothing is removed."""
-        self._nft.close()
-        self._conntrack.close()
+        self._tenant = tenant
 
     def observe(self) -> dict[str, Spec]:
-        """The table and its elements."""
-        objects = self._nft.table(rules.table(self._instance))
-        if objects is None:
-            return {}
-        version, elements = rules.observed(objects)
-        found: dict[str, Spec] = {"table:": TableSpec(version=version)}
-        for name, element, value in elements:
-            found[f"rule:{name}:{element}"] = RuleSpec(set=name, element=element, value=value)
+        """The tables and their elements; a part that is missing is no version."""
+        found: dict[str, Spec] = {}
+        versions = []
+        for family in ("inet", "bridge") if self._tenant else ("inet",):
+            objects = self._place.nft.table(rules.table(self._instance), family)
+            version, elements = rules.observed(objects or ())
+            versions.append(version)
+            for name, element, value in elements:
+                spec = RuleSpec(tenant=self._tenant, set=name, element=element, value=value)
+                found[f"rule:{self._tenant}:{name}:{element}"] = spec
+        if any(versions):
+            version = versions[0] if len(set(versions)) == 1 else "half of it"
+            found[f"table:{self._tenant}"] = TableSpec(tenant=self._tenant, version=version)
         return found
 
     def create(self, spec: TableSpec) -> None:
-        """Make the table anew with its elements; no moment without."""
-        self._nft.run(rules.create(self._instance, spec.elements))
+        """Make the tables anew with their elements; no moment without."""
+        self._place.nft.run(rules.create(self._instance, spec.chains, spec.elements))
 
     def set(self, verb: Verb, spec: RuleSpec) -> None:
         """Add an element, or change its value."""
@@ -45,21 +48,29 @@ class Table:
         commands = rules.add(self._instance, [element])
         if verb is Verb.UPDATE:
             commands = rules.remove(self._instance, [element]) + commands
-        self._nft.run(commands)
+        self._place.nft.run(commands)
         self._forget(spec)
 
+    def add(self, elements: list[Element]) -> None:
+        """Add elements in one transaction."""
+        self._place.nft.run(rules.add(self._instance, elements))
+
     def delete(self, spec: TableSpec | RuleSpec) -> None:
-        """Remove the table, or an element; nothing when it is not there."""
-        if isinstance(spec, TableSpec):
-            self._delete(rules.delete(self._instance))
-        else:
-            self._delete(rules.remove(self._instance, [(spec.set, spec.element, spec.value)]))
+        """Remove the tables, or an element; nothing when it is not there."""
+        with contextlib.suppress(NotFound):
+            for commands in self._removal(spec):
+                self._place.nft.run(commands)
+        if isinstance(spec, RuleSpec):
             self._forget(spec)
 
-    def _forget(self, spec: RuleSpec) -> None:
-        if (port := rules.published_udp(spec.set, spec.element)) is not None:
-            self._conntrack.forget_udp(port)
+    def _removal(self, spec: TableSpec | RuleSpec) -> Iterator[str]:
+        if isinstance(spec, RuleSpec):
+            yield rules.remove(self._instance, [(spec.set, spec.element, spec.value)])
+            return
+        yield rules.delete(self._instance)
+        if self._tenant:
+            yield rules.delete(self._instance, "bridge")
 
-    def _delete(self, commands: str) -> None:
-        with contextlib.suppress(NotFound):
-            self._nft.run(commands)
+    def _forget(self, spec: RuleSpec) -> None:
+        if (port := published_udp(spec.set, spec.element)) is not None:
+            self._place.conntrack.forget_udp(port)

@@ -19,9 +19,22 @@ def open_forwarding() -> None:
     netns.sysctl("ipv6/conf/all/forwarding", "1")
 
 
+BRIDGED = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables")
+
+
+def prepare_tenant() -> None:
+    """Inside: loopback up, the namespace routes, and bridged frames pass by the IP hooks unless a bridge asks."""
+    netns.lo_up()
+    open_forwarding()
+    if Path("/proc/sys/net/bridge").is_dir():
+        netns.sysctls("bridge", dict.fromkeys(BRIDGED, "0"))
+    if has_ipv6():
+        netns.sysctls("ipv6/conf/default", {"accept_ra": "0", "accept_dad": "0"})
+
+
 def harden_bridge(ifname: str) -> None:
-    """A bridge takes 127.0.0.1's translated packets (published ports), and no router advertisement of a container; to
-    be called before the bridge is up."""
+    """A bridge or way out takes 127.0.0.1's translated packets (published ports), and no router advertisement of a
+    container; to be called before it is up."""
     netns.sysctl(f"ipv4/conf/{ifname}/route_localnet", "1")
     if has_ipv6():
         # no neighbour is asked for while the link-local address is in doubt: a second without IPv6 (RFC 4862 §5.4)

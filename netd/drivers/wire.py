@@ -5,16 +5,16 @@ include/uapi/linux/{if_link,if_addr,rtnetlink}.h.
 """
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_interface, ip_network
 
 from ..model import Address, Interface, Subnet
 
 ERROR, DONE = 2, 3
-NEWLINK, GETLINK, NEWADDR, GETADDR, NEWROUTE, GETROUTE = 16, 18, 20, 22, 24, 26
+NEWLINK, GETLINK, NEWADDR, GETADDR, NEWROUTE, GETROUTE, NEWNEIGH, GETNEIGH = 16, 18, 20, 22, 24, 26, 28, 30
 REQUEST, DUMP, DUMP_INTERRUPTED, CAPPED, ACK_TLVS = 0x1, 0x300, 0x10, 0x100, 0x200
-AF_INET, AF_INET6 = 2, 10
+AF_INET, AF_INET6, AF_BRIDGE = 2, 10, 7
 MAIN_TABLE, UNICAST, LOCAL, NESTED = 254, 1, 2, 0x3FFF
 HEADER = struct.Struct("=IHHII")
 
@@ -44,7 +44,8 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A network interface; `master` 0 is none; `kind` "" for a physical one; `iflink` is a veth's peer index."""
+    """A network interface; `master` 0 is none; `kind` "" for a physical one; `iflink` is a veth's peer index; `data`
+    are the kind's own attributes."""
 
     index: int
     name: str
@@ -55,6 +56,11 @@ class Link:
     kind: str
     up: bool
     iflink: int
+    data: Mapping[int, bytes] = field(default_factory=dict)
+
+    def number(self, attribute: int) -> int:
+        """One number of the kind's own attributes (IFLA_INFO_DATA), 0 when it is not there."""
+        return _number(self.data.get(attribute))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +85,21 @@ class Route:
     local: bool
 
 
-def dump_request(command: int, sequence: int) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """An entry of a neighbour table or, where `bridge`, of a forwarding database; `master` is its bridge."""
+
+    bridge: bool
+    index: int
+    mac: str
+    address: Address | None
+    master: int
+    permanent: bool
+
+
+def dump_request(command: int, sequence: int, family: int = 0) -> bytes:
     """A request for everything of a kind (rtgenmsg padded to the longest header)."""
-    body = bytes(16)
+    body = bytes([family]) + bytes(15)
     return HEADER.pack(16 + len(body), command, REQUEST | DUMP, sequence, 0) + body
 
 
@@ -128,6 +146,7 @@ def link(payload: bytes) -> Link:
         kind=_text(info.get(1, b"")),
         up=bool(flags & 1),
         iflink=_number(attrs.get(5)),
+        data=attributes(info[2]) if 2 in info else {},
     )
 
 
@@ -136,6 +155,20 @@ def link_address(payload: bytes) -> LinkAddress:
     _, prefix, _, scope, index = struct.unpack_from("=BBBBI", payload)
     attrs = attributes(payload, 8)
     return LinkAddress(index, ip_interface((attrs.get(2) or attrs[1], prefix)), scope)
+
+
+def neighbour(payload: bytes) -> Neighbour:
+    """A neighbour or forwarding entry from its ndmsg."""
+    family, index, state = payload[0], *struct.unpack_from("=iH", payload, 4)
+    attrs = attributes(payload, 12)
+    return Neighbour(
+        bridge=family == AF_BRIDGE,
+        index=index,
+        mac=attrs.get(2, b"").hex(":"),
+        address=ip_address(attrs[1]) if 1 in attrs else None,
+        master=_number(attrs.get(9)),
+        permanent=bool(state & 0xC0),
+    )
 
 
 def route(payload: bytes) -> Route | None:

@@ -1,10 +1,11 @@
 """A kernel in memory that obeys the laws of the real one (test_world.py holds both to them)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from hawser.netd.compile import BridgeSpec, PortSpec, RuleSpec, SandboxSpec, Spec, TableSpec
 from hawser.netd.errors import Conflict, Exists, NotFound
 from hawser.netd.model import Publish, Subnet
+from hawser.netd.specs import BridgeSpec, PortSpec, RuleSpec, SandboxSpec, Spec, TableSpec, TenantSpec
 from hawser.store.reconcile import Step, Verb
 
 
@@ -31,7 +32,9 @@ class FakeWorld:
         for each in (key, f"new:{key}"):
             self.things.pop(each, None)
         if isinstance(spec, TableSpec):
-            self._drop(lambda key, one: isinstance(one, RuleSpec))
+            self._drop(lambda key, one: isinstance(one, RuleSpec) and one.tenant == spec.tenant)
+        if isinstance(spec, TenantSpec):
+            self._drop(lambda key, one: getattr(one, "tenant", "") == spec.name)
         if isinstance(spec, SandboxSpec):
             self._drop(lambda key, one: isinstance(one, PortSpec) and one.netns == spec.path and key not in self.refuse)
 
@@ -41,7 +44,7 @@ class FakeWorld:
     def _make(self, step: Step[Spec]) -> None:
         spec = step.spec
         if isinstance(spec, RuleSpec):
-            if "table:" not in self.things:
+            if f"table:{spec.tenant}" not in self.things:
                 raise NotFound("no table")
             here = self.things.get(step.key)
             if step.verb is Verb.CREATE and here is not None and here != spec:
@@ -52,8 +55,12 @@ class FakeWorld:
             if not any(one == SandboxSpec(path=spec.netns) for one in self.things.values()):
                 raise NotFound(f"no sandbox {spec.netns}")
         if isinstance(spec, TableSpec):
-            self._drop(lambda key, one: isinstance(one, RuleSpec))
-            self.things |= {f"rule:{s}:{e}": RuleSpec(set=s, element=e, value=v) for s, e, v in spec.elements}
+            self._drop(lambda key, one: isinstance(one, RuleSpec) and one.tenant == spec.tenant)
+            found = [RuleSpec(tenant=spec.tenant, set=s, element=e, value=v) for s, e, v in spec.elements]
+            self.things |= {f"rule:{one.tenant}:{one.set}:{one.element}": one for one in found}
+        tenant = getattr(spec, "tenant", "")
+        if tenant and f"tenant:{tenant}" not in self.things:
+            raise NotFound(f"tenant {tenant} has no namespace here")
         self.things.pop(f"new:{step.key}", None)
         if isinstance(spec, BridgeSpec | PortSpec) and step.verb is Verb.CREATE and step.key in self.things:
             raise Exists(f"{step.key} exists")
@@ -61,6 +68,11 @@ class FakeWorld:
 
     def prepare(self, key: str, spec: PortSpec) -> None:
         self._make(Step(verb=Verb.CREATE, key=f"new:{key}", reason="", spec=spec))
+
+    def add_rules(self, rules: Sequence[RuleSpec]) -> None:
+        for rule in rules:
+            key = f"rule:{rule.tenant}:{rule.set}:{rule.element}"
+            self._make(Step(verb=Verb.CREATE, key=key, reason="", spec=rule))
 
     def uplink_mtu(self) -> int:
         return 1500

@@ -155,13 +155,13 @@ def route_back(world: Path, subnet: object, via: str = NODE4) -> None:
     netns.inside(world, add)
 
 
-def send_frame(where: str, ifname: str, to: str, payload: bytes) -> None:
-    """Put a frame on a sandbox's interface as a program with its own network stack would; `to` is a MAC."""
+def send_frame(where: str, ifname: str, to: str, payload: bytes, sender: str = "02:00:00:00:00:fe") -> None:
+    """Put a frame on a sandbox's interface as a program with its own network stack would; MACs of both."""
 
     def send() -> None:
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
             raw.bind((ifname, 0))
-            raw.send(bytes.fromhex(to.replace(":", "")) + bytes.fromhex("0200000000fe0800") + payload)
+            raw.send(bytes.fromhex(f"{to}{sender}".replace(":", "")) + b"\x08\0" + payload)
 
     within(where, send)
 

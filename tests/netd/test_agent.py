@@ -31,7 +31,7 @@ def kernel(instance: str, rundir: Path) -> FakeWorld:
 
 @pytest.fixture
 async def net(store: Store, kernel: FakeWorld, instance: str, rundir: Path) -> AsyncIterator[NetAgent]:
-    agent = NetAgent(store, instance, rundir, kernel=lambda *_: kernel)
+    agent = NetAgent(store, instance, rundir, machine="m1", kernel=lambda *_: kernel)
     await agent.open()
     await agent.create_network(SMALL)
     yield agent
@@ -48,6 +48,13 @@ async def box(net: NetAgent, name: str, *addresses: str, publish: str = "", ifna
 
 async def records(store: Store) -> dict[str, bytes]:
     return {entry.key: entry.value for entry in (await store.range(model.ROOT, prefix=True)).kvs}
+
+
+async def remembered(net: NetAgent, store: Store, kernel: FakeWorld) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """What there is once the tenant has been on this machine."""
+    await box(net, "first", "10.0.0.6")
+    await net.remove_sandbox("first")
+    return await records(store), dict(kernel.things)
 
 
 async def test_addresses_are_given_in_order_and_a_freed_one_rests_longest(net: NetAgent) -> None:
@@ -131,7 +138,8 @@ async def test_a_port_object_on_every_address_is_on_every_address(
     await net.make_sandbox("a")
     publish = Publish(host_port=8080, port=80, host_ip=ip_address(host))
     await net.attach("a", tenant="t", network="n", publish=[publish])
-    assert {key for key in kernel.things if "8080" in key} == {"rule:any4:tcp . 8080", "rule:any6:tcp . 8080"}
+    sets = {f"rule:{tenant}:any{version}:tcp . 8080" for tenant in ("", "t") for version in (4, 6)}
+    assert {key for key in kernel.things if "8080" in key} == sets
     with pytest.raises(Conflict, match="a has the port"):
         await box(net, "b", publish="127.0.0.1:8080:80")
     assert (await net.plan()) == ()
@@ -169,7 +177,7 @@ async def test_two_agents_on_one_store_never_give_the_same(
 
 async def test_a_port_of_a_host_process_leaves_nothing_behind(net: NetAgent, store: Store, kernel: FakeWorld) -> None:
     await net.make_sandbox("a")
-    before, things = await records(store), dict(kernel.things)
+    before, things = await remembered(net, store, kernel)
     kernel.taken = {8080}
     with pytest.raises(Conflict, match="a process of this host has the port"):
         await box(net, "a", publish="80:80 8080:80")
@@ -178,8 +186,8 @@ async def test_a_port_of_a_host_process_leaves_nothing_behind(net: NetAgent, sto
 
 async def test_a_rule_that_fails_half_way_undoes_the_whole_port(net: NetAgent, store: Store, kernel: FakeWorld) -> None:
     await net.make_sandbox("a")
-    before, things = await records(store), dict(kernel.things)
-    kernel.refuse = {"rule:any6:tcp . 8080"}
+    before, things = await remembered(net, store, kernel)
+    kernel.refuse = {"rule::any6:tcp . 8080"}
     with pytest.raises(NetError, match="refused"):
         await box(net, "a", publish="8080:80")
     assert (await records(store), kernel.things) == (before, things)
@@ -187,14 +195,23 @@ async def test_a_rule_that_fails_half_way_undoes_the_whole_port(net: NetAgent, s
     assert (await box(net, "a", publish="8080:80"))[0] == "10.0.0.3/29"
 
 
-async def test_a_network_or_sandbox_that_fails_leaves_nothing(net: NetAgent, store: Store, kernel: FakeWorld) -> None:
+async def test_a_sandbox_that_fails_leaves_nothing(net: NetAgent, store: Store, kernel: FakeWorld) -> None:
     before, things = await records(store), dict(kernel.things)
-    kernel.refuse = {"bridge:t/m", "sandbox:a"}
-    with pytest.raises(NetError):
-        await net.create_network({"tenant": "t", "name": "m"})
+    kernel.refuse = {"sandbox:a"}
     with pytest.raises(NetError):
         await net.make_sandbox("a")
     assert (await records(store), kernel.things) == (before, things)
+
+
+@pytest.mark.parametrize("key", ["tenant:t", "table:t", "bridge:t/n", "port:a:eth0"])
+async def test_a_first_port_that_fails_leaves_nothing(net: NetAgent, kernel: FakeWorld, key: str) -> None:
+    await net.make_sandbox("a")
+    things = dict(kernel.things)
+    kernel.refuse = {key}
+    with pytest.raises(NetError, match="refused"):
+        await box(net, "a")
+    assert (net.attachments(), kernel.things) == ((), things)
+    assert await net.plan() == ()
 
 
 async def test_what_does_not_exist_is_not_found(net: NetAgent) -> None:
@@ -278,7 +295,10 @@ async def test_a_failing_step_is_reported_and_tried_again_while_the_rest_goes_on
 
 
 DEEP = b"[" * 100_000
-PORT = b'{"sandbox":"a","ifname":"eth0","tenant":"t","network":"n","netns":%s,"mac":%s,"addresses":%s,"publish":%s}'
+PORT = (
+    b'{"machine":"m1","sandbox":"a","ifname":"eth0","tenant":"t","network":"n",'
+    b'"netns":%s,"mac":%s,"addresses":%s,"publish":%s}'
+)
 GOOD = (b'"/run/a"', b'"02:00:00:00:00:01"', b"[]", b"[]")
 
 
@@ -290,17 +310,18 @@ GOOD = (b'"/run/a"', b'"02:00:00:00:00:01"', b"[]", b"[]")
         (model.NETWORKS + "t/n", b"\xff\xfe\xfd", "decode"),
         (model.NETWORKS + "t/n", DEEP, "recursion"),
         (model.NETWORKS + "t/n", b'{"tenant":"t","name":"other"}', "it is t/other's"),
-        (model.SANDBOXES + "a", b"\xff", "can't decode"),
-        (model.SANDBOXES + "a", b"relative", "absolute path"),
-        (model.SANDBOXES + "a", b"/run/\0", "absolute path"),
-        (model.SANDBOXES + "../a", b"/run/a", "1-63 of a-z"),
-        (model.PORTS + "a:eth0", b"{}", "'sandbox' is missing"),
-        (model.PORTS + "a:eth1", PORT % GOOD, "it is a:eth0's"),
-        (model.PORTS + "a:eth0", PORT % (b"5", *GOOD[1:]), "absolute path"),
-        (model.PORTS + "a:eth0", PORT % (GOOD[0], b'"x"', *GOOD[2:]), "six octets"),
-        (model.PORTS + "a:eth0", PORT % (*GOOD[:2], b"[5]", b"[]"), "give an address"),
-        (model.PORTS + "a:eth0", PORT % (*GOOD[:2], b"7", b"[]"), "not iterable"),
-        (model.PORTS + "a:eth0", PORT % (*GOOD[:3], b"[80]"), "expected string"),
+        (model.SANDBOXES + "m1/a", b"\xff", "can't decode"),
+        (model.SANDBOXES + "m1/a", b'{"path":"relative"}', "absolute path"),
+        (model.SANDBOXES + "m1/a", b'{"path":"/run/\\u0000"}', "absolute path"),
+        (model.SANDBOXES + "m1/../a", b'{"path":"/run/a"}', "1-63 of a-z"),
+        (model.PORTS + "m1/a:eth0", b"{}", "'machine' is missing"),
+        (model.PORTS + "m1/a:eth1", PORT % GOOD, "it is m1/a:eth0's"),
+        (model.PORTS + "m1/a:eth0", PORT % (b"5", *GOOD[1:]), "absolute path"),
+        (model.PORTS + "m1/a:eth0", PORT % (GOOD[0], b'"x"', *GOOD[2:]), "six octets"),
+        (model.PORTS + "m1/a:eth0", PORT % (*GOOD[:2], b"[5]", b"[]"), "give an address"),
+        (model.PORTS + "m1/a:eth0", PORT % (*GOOD[:2], b"7", b"[]"), "not iterable"),
+        (model.PORTS + "m1/a:eth0", PORT % (*GOOD[:3], b"[80]"), "expected string"),
+        (model.TENANTS + "t", b'{"name":"t","default":"maybe"}', "default"),
     ],
 )
 async def test_a_record_that_cannot_be_read_is_said_and_stops_nothing_else(
@@ -370,14 +391,14 @@ async def test_no_foreseen_error_ends_the_loop(
 async def test_a_port_whose_holders_cannot_be_read_is_said(net: NetAgent, store: Store) -> None:
     await box(net, "a", publish="80:80")
     for value in (b"{", b"[]", b'{"*": 5}', DEEP):
-        await store.put(model.PUBLISHED + "tcp/80", value)
-        with pytest.raises(NetError, match=r"published/tcp/80 cannot be read.*correct or delete it"):
+        await store.put(model.PUBLISHED + "m1/tcp/80", value)
+        with pytest.raises(NetError, match=r"published/m1/tcp/80 cannot be read.*correct or delete it"):
             await box(net, "b", publish="80:80")
     with pytest.raises(NetError, match="cannot be read"):
         await net.remove_sandbox("a")
     await net.reconcile()
     assert [status.key for status in net.statuses()] == ["port:a:eth0"]
-    await store.delete(model.PUBLISHED + "tcp/80")
+    await store.delete(model.PUBLISHED + "m1/tcp/80")
     await net.reconcile()
     assert net.statuses() == ()
     assert not [key for key in await records(store) if "a:eth0" in key]
@@ -386,7 +407,7 @@ async def test_a_port_whose_holders_cannot_be_read_is_said(net: NetAgent, store:
 async def test_a_claim_without_a_sandbox_is_given_back(net: NetAgent, store: Store) -> None:
     """An attachment whose caller went away between the claim and the answer, and then removed the sandbox."""
     await box(net, "a", "10.0.0.4", publish="80:80")
-    await store.delete(model.SANDBOXES + "a")
+    await store.delete(model.SANDBOXES + "m1/a")
     await net.reconcile()
     assert net.attachments() == ()
     assert (await box(net, "b", "10.0.0.4", publish="80:80"))[0] == "10.0.0.4/29"

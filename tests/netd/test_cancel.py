@@ -115,6 +115,8 @@ async def stage(instance: str, rundir: Path) -> AsyncIterator[Stage]:
     await stage.net.open()
     await stage.net.create_network({"tenant": "t", "name": "n", "subnets": ["10.0.0.0/24", "fd00::/64"]})
     await stage.net.make_sandbox("a")
+    await stage.net.attach("a", tenant="t", network="n")  # once, so that the tenant has its number here
+    await stage.net.detach("a", "eth0")
     yield stage
     await stage.net.close()
     await stage.store.close()
@@ -126,13 +128,13 @@ def attach(net: NetAgent) -> Awaitable[object]:
 
 MAKE: dict[str, tuple[Callable[[NetAgent], Awaitable[object]], int]] = {
     "attach": (attach, 20),
-    "create_network": (lambda net: net.create_network({"tenant": "t", "name": "m"}), 10),
+    "create_network": (lambda net: net.create_network({"tenant": "t", "name": "m"}), 6),
     "make_sandbox": (lambda net: net.make_sandbox("b"), 4),
 }
 REMOVE: dict[str, tuple[str, Callable[[NetAgent], Awaitable[object]], int]] = {
     "detach": ("attach", lambda net: net.detach("a", "eth0"), 10),
     "remove_sandbox": ("make_sandbox", lambda net: net.remove_sandbox("b"), 4),
-    "remove_network": ("create_network", lambda net: net.remove_network("t", "m"), 8),
+    "remove_network": ("create_network", lambda net: net.remove_network("t", "m"), 6),
 }
 
 

@@ -39,8 +39,8 @@ async def test_a_forward_chain_that_drops_is_seen(net: NetAgent, rundir: Path) -
         try:
             assert foreign_drops() == ["inet other sorted", "ip filter FORWARD"]
             assert silent(path, OUTSIDE4), "it is in the way"
-            nft('insert rule ip filter DOCKER-USER iifname "hwb*" accept')
-            nft('insert rule ip filter DOCKER-USER oifname "hwb*" accept')
+            nft('insert rule ip filter DOCKER-USER iifname "hwu*" accept')
+            nft('insert rule ip filter DOCKER-USER oifname "hwu*" accept')
             assert ping(path, OUTSIDE4), "what the docstring says helps"
         finally:
             nft("delete table ip filter\ndelete table ip6 filter\ndelete table inet other")

@@ -22,7 +22,7 @@ def network(**spec: Any) -> Network:
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ({"colour": 1}, "unknown field 'colour'; known: gateways, internal"),
+        ({"colour": 1}, "unknown field 'colour'; known: default, encrypted"),
         ({"name": "a" * 64}, "name 'aaaa"),
         ({"name": "A"}, "1-63 of a-z"),
         ({"name": None}, "name None"),
@@ -108,6 +108,7 @@ def test_a_published_port_written_is_the_one_read(publish: Publish) -> None:
 def test_a_port_written_is_the_port_read(publish: list[Publish], name: str) -> None:
     net = network(subnets=["10.1.0.0/16", "fd00::/64"])
     port = PortModel(
+        machine="m",
         sandbox=name,
         ifname="eth0",
         tenant="t",
@@ -169,6 +170,7 @@ def test_an_address_has_one_form() -> None:
 
 def test_a_port_record_with_a_scope_id_is_invalid() -> None:
     plain = {
+        "machine": "m",
         "sandbox": "a",
         "ifname": "eth0",
         "tenant": "t",

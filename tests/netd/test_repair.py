@@ -10,7 +10,7 @@ import pytest
 
 from hawser.netd import rules
 from hawser.netd.agent import NetAgent
-from hawser.netd.compile import bridge_name
+from hawser.netd.compile import bridge_name, uplink_name
 from hawser.netd.drivers import netlink, netns
 from hawser.netd.drivers.netlink import Netlink
 from hawser.netd.drivers.nft import Nft
@@ -29,6 +29,13 @@ pytestmark = pytest.mark.root
 def do(*requests: netlink.Request) -> None:
     with Netlink() as here:
         here.do(requests, missing_ok=True)
+
+
+def tenant(net: NetAgent) -> Path:
+    """The namespace of the tenant `t`."""
+    path = net.tenant_path("t")
+    assert path is not None
+    return path
 
 
 def links() -> set[str]:
@@ -69,15 +76,19 @@ def _inside(path: str, act: Callable[[Netlink, int], None]) -> None:
 async def test_drift_made_by_hand_is_found_and_repaired(net: NetAgent, instance: str) -> None:
     paths = await build(net)
     bridge, port = bridge_name(instance, "t/n"), derived("hwp", instance, "a:eth0")
+
+    def there(*requests: netlink.Request) -> None:
+        netns.inside(tenant(net), lambda: do(*requests))
+
     address = net.attachments("a")[0].addresses[0]
     gateway = ip_interface(f"{net.attachments('a')[0].gateways[0]}/24")
     table = f"inet {rules.table(instance)}"
     drifts: dict[str, tuple[Callable[[], Any], set[str]]] = {
-        "a port deleted": (lambda: do(netlink.delete_link(port)), {"port:a:eth0"}),
-        "a port taken from its bridge": (lambda: do(netlink.set_link(port, master=0)), {"port:a:eth0"}),
-        "a port's MTU": (lambda: do(netlink.set_link(port, mtu=1300)), {"port:a:eth0"}),
+        "a port deleted": (lambda: there(netlink.delete_link(port)), {"port:a:eth0"}),
+        "a port taken from its bridge": (lambda: there(netlink.set_link(port, master=0)), {"port:a:eth0"}),
+        "a port's MTU": (lambda: there(netlink.set_link(port, mtu=1300)), {"port:a:eth0"}),
         "an address taken from a container": (
-            lambda: _inside(paths["a"], lambda there, index: there.do([netlink.delete_address(index, address)])),
+            lambda: _inside(paths["a"], lambda t, i: t.do([netlink.delete_address(i, address)])),
             {"port:a:eth0"},
         ),
         "an address added to a container": (
@@ -85,14 +96,22 @@ async def test_drift_made_by_hand_is_found_and_repaired(net: NetAgent, instance:
             {"port:a:eth0"},
         ),
         "the bridge's address": (
-            lambda: do(netlink.delete_address(socket.if_nametoindex(bridge), gateway)),
+            lambda: there(netlink.delete_address(netlink.index_of(bridge), gateway)),
             {"bridge:t/n"},
         ),
-        "the bridge deleted": (lambda: do(netlink.delete_link(bridge)), {"bridge:t/n", "port:a:eth0", "port:b:eth0"}),
-        "an element deleted": (lambda: nft(f"flush map {table} any4"), {"rule:any4:tcp . 8080"}),
+        "the bridge deleted": (
+            lambda: there(netlink.delete_link(bridge)),
+            {"bridge:t/n", "port:a:eth0", "port:b:eth0"},
+        ),
+        "an element deleted": (lambda: nft(f"flush map {table} any4"), {"rule::any4:tcp . 8080"}),
+        "a tenant's element deleted": (
+            lambda: netns.inside(tenant(net), lambda: nft(f"flush map {table} any4")),
+            {"rule:t:any4:tcp . 8080"},
+        ),
+        "a way out cut": (lambda: do(netlink.delete_link(uplink_name(instance, "t"))), {"tenant:t"}),
         "an element changed": (
             lambda: nft(f"flush map {table} any4\nadd element {table} any4 {{ tcp . 8080 : 10.1.1.1 . 1 }}"),
-            {"rule:any4:tcp . 8080"},
+            {"rule::any4:tcp . 8080"},
         ),
         "a sandbox unmounted": (lambda: netns.remove(Path(paths["a"])), {"sandbox:a", "port:a:eth0"}),
     }
@@ -117,7 +136,8 @@ async def test_a_flushed_ruleset_is_made_anew(net: NetAgent) -> None:
 
 async def test_what_carries_the_mark_but_is_not_wanted_is_removed(net: NetAgent, instance: str, rundir: Path) -> None:
     await build(net)
-    do(netlink.new_bridge("stray"), netlink.set_link("stray", alias=f"hawser:{instance}:bridge:t/gone"))
+    marked = netlink.set_link("stray", alias=f"hawser:{instance}:bridge:t/gone")
+    netns.inside(tenant(net), lambda: do(netlink.new_bridge("stray"), marked))
     netns.create(rundir / "netns" / "stray")
     (rundir / "netns" / "stale").touch()
     assert [str(step) for step in await net.plan()] == [
@@ -127,7 +147,7 @@ async def test_what_carries_the_mark_but_is_not_wanted_is_removed(net: NetAgent,
     ]
     await net.reconcile()
     assert await net.plan() == ()
-    assert "stray" not in links()
+    assert "stray" not in netns.inside(tenant(net), links)
     assert {path.name for path in (rundir / "netns").iterdir()} == {"a", "b"}
 
 
@@ -151,16 +171,18 @@ async def test_what_is_foreign_is_never_touched(net: NetAgent, instance: str, ru
 
 
 async def test_a_foreign_link_with_our_name_is_neither_marked_nor_removed(net: NetAgent, instance: str) -> None:
-    name = bridge_name(instance, "t/n")
+    name = uplink_name(instance, "t")
     do(netlink.new_bridge(name))
     try:
+        await net.create_network({"tenant": "t", "name": "n"})
+        await net.make_sandbox("a")
         with pytest.raises(Exists, match="File exists"):
-            await net.create_network({"tenant": "t", "name": "n"})
+            await net.attach("a", tenant="t", network="n")
         with Netlink() as here:
             link = here.link(name)
         assert link is not None
-        assert link.alias == ""
-        assert await net.networks() == ()
+        assert (link.alias, link.kind) == ("", "bridge")
+        assert net.attachments() == ()
         assert await net.plan() == ()
     finally:
         do(netlink.delete_link(name))
@@ -175,10 +197,10 @@ async def test_a_restart_changes_nothing_and_a_reboot_is_made_good(
     assert await again.reconcile() == ()
     assert again.attachments() == net.attachments()
     await again.close()
-    for path in paths.values():  # a reboot: the files stay, all else is gone
+    for path in (*paths.values(), str(tenant(net))):  # a reboot: the files stay, all else is gone
         netns.remove(Path(path))
         open(path, "w").close()  # noqa: ASYNC230
-    do(netlink.delete_link(bridge_name(instance, "t/n")), netlink.delete_link(derived("hwp", instance, "a:eth0")))
+    do(netlink.delete_link(uplink_name(instance, "t")))
     nft("flush ruleset")
     await net.reconcile()
     assert await net.plan() == ()
@@ -270,10 +292,8 @@ async def test_a_crash_at_any_step_leaks_nothing(store: Store, instance: str, ru
 async def test_a_crash_inside_a_port_is_seen_by_its_mark(net: NetAgent, instance: str) -> None:
     """Between the pair's making and its addresses: the link is marked `new`, and made again."""
     paths = await build(net)
-    with Netlink() as here:
-        link = here.link(derived("hwp", instance, "a:eth0"))
-        assert link is not None
-        here.do([netlink.mark_link(link.index, f"hawser:{instance}:new:port:a:eth0")])
+    index = netlink.index_of(derived("hwp", instance, "a:eth0"))
+    netns.inside(tenant(net), lambda: do(netlink.mark_link(index, f"hawser:{instance}:new:port:a:eth0")))
     assert [(step.verb, step.key) for step in await net.plan()] == [
         ("delete", "new:port:a:eth0"),
         ("create", "port:a:eth0"),
@@ -296,14 +316,13 @@ async def test_a_port_of_a_host_process_is_not_published(net: NetAgent, host: st
         await net.attach("a", tenant="t", network="n", ifname="eth1", publish=[parse_publish("198.51.100.1:8081:80")])
 
 
-async def test_a_subnet_the_host_routes_is_refused_and_a_removed_one_is_free_again(net: NetAgent) -> None:
+async def test_a_subnet_the_host_has_is_not_taken_unasked(net: NetAgent) -> None:
+    """Who asks for it gets it, since tenants' addresses are their own."""
     do(netlink.new_bridge("lan0"))
-    do(netlink.add_address(socket.if_nametoindex("lan0"), ip_interface("10.77.0.1/16")))
+    do(netlink.add_address(socket.if_nametoindex("lan0"), ip_interface("10.64.0.1/16")))
     try:
-        with pytest.raises(Conflict, match=r"overlaps 10\.77\.0\.0/16, which this host has a route to"):
-            await net.create_network({"tenant": "t", "name": "n", "subnets": ["10.77.3.0/24"]})
+        free = await net.create_network({"tenant": "t", "name": "free"})
+        assert str(free.subnets[0]) == "10.65.0.0/24"
+        await net.create_network({"tenant": "t", "name": "n", "subnets": ["10.64.3.0/24"]})
     finally:
         do(netlink.delete_link("lan0"))
-    for _ in range(2):
-        await net.create_network({"tenant": "t", "name": "n", "subnets": ["10.77.3.0/24"]})
-        await net.remove_network("t", "n")

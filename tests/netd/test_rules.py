@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hawser.netd import rules
+from hawser.netd import host_rules, rules
 from hawser.netd.errors import NetError
 from hawser.netd.model import Port, Publish, interface
+from hawser.netd.transit import transit
 
 EVIL = [
     "fe80::1%x }\nflush ruleset\n#",
@@ -36,7 +37,7 @@ def test_what_is_no_plain_word_never_becomes_a_command(text: str, place: int) ->
         with pytest.raises(NetError, match="more than names, numbers and addresses"):
             make("i", [element])
     with pytest.raises(NetError):
-        rules.create("i", [element])
+        rules.create("i", host_rules.CHAINS, [element])
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=20))
@@ -53,6 +54,7 @@ def test_no_text_makes_a_second_command(text: str) -> None:
 def test_a_port_object_that_nobody_checked_stops_at_the_last_guard() -> None:
     subnet = ip_network("fd00::/64")
     port = Port(
+        machine="m",
         sandbox="a",
         ifname="eth0",
         tenant="t",
@@ -63,7 +65,7 @@ def test_a_port_object_that_nobody_checked_stops_at_the_last_guard() -> None:
         publish=(Publish(host_port=80, port=80, host_ip=IPv6Address("fe80::1%x }\nflush ruleset\n#")),),
     )
     with pytest.raises(NetError, match="not done"):
-        rules.add("i", rules.of_port(port))
+        rules.add("i", host_rules.of_port(port, transit(0)))
 
 
 def test_elements_are_read_back_as_they_were_written() -> None:

@@ -37,6 +37,12 @@ pytestmark = pytest.mark.root
 class Site:
     """Sandboxes attached in one line."""
 
+    def tenant(self) -> Path:
+        """The namespace of the tenant they are all of."""
+        path = self.net.tenant_path("t")
+        assert path is not None
+        return path
+
     def __init__(self, net: NetAgent) -> None:
         self.net = net
         self.paths: dict[str, str] = {}
@@ -95,9 +101,10 @@ async def test_no_address_is_in_doubt_at_first(site: Site, instance: str) -> Non
         return int(next(line.split()[1] for line in lines if line.startswith("Icmp6OutNeighborSolicits")))
 
     inside = Path(site.paths["a"])
-    until(lambda: certain(bridge), timeout=20, what="the bridge's link-local address")
+    tenant = site.tenant()
+    until(lambda: netns.inside(tenant, lambda: certain(bridge)), timeout=20, what="the bridge's link-local address")
     until(lambda: netns.inside(inside, lambda: certain("eth0")), timeout=20, what="the container's")
-    assert asked(bridge) == 0
+    assert netns.inside(tenant, lambda: asked(bridge)) == 0
     assert netns.inside(inside, lambda: asked("eth0")) == 0
 
 
@@ -124,7 +131,6 @@ async def test_a_published_port_is_reached_from_everywhere(site: Site, world: Pa
         assert ask(site.paths["b"], NODE4, 8080, udp=udp), "from a neighbour"
         assert ask(site.paths["b"], NODE6, 8080, udp=udp)
         assert ask(site.paths["a"], NODE4, 8080, udp=udp), "from itself"
-        assert ask(site.paths["a"], str(a.gateways[0]), 8080, udp=udp), "from itself by its gateway"
         assert ask(site.paths["c"], NODE4, 8080, udp=udp), "from another network by the node's address"
 
 
@@ -153,20 +159,20 @@ async def test_nothing_passes_between_two_networks(site: Site) -> None:
         for host in ips(b):
             assert silent(site.paths["a"], host)
             assert shut(site.paths["a"], host, 80)
-            assert ask(None, host, 80), "the host itself does reach it"
+            assert ask(site.tenant(), host, 80), "its tenant's namespace does reach it"
 
 
 async def test_the_outside_reaches_only_what_is_published(site: Site, world: Path) -> None:
     a = await site.box("a", publish=("8080:80",))
     route_back(world, a.addresses[0].network)
     route_back(world, a.addresses[1].network, NODE6)
-    with serving(site.paths["a"], 80), serving(site.paths["a"], 81), serving(None, 5353, str(a.gateways[0])):
+    with serving(site.paths["a"], 80), serving(site.paths["a"], 81), serving(site.tenant(), 53):
         assert ask(world, NODE4, 8080)
         for host in ips(a):
             assert shut(world, host, 80)
             assert silent(world, host)
-        assert shut(world, a.gateways[0], 5353), "the gateway is not the outside's"
-        assert ask(site.paths["a"], a.gateways[0], 5353) == ips(a)[0]
+        assert shut(world, a.gateways[0], 53), "the gateway is not the outside's"
+        assert ask(site.paths["a"], a.gateways[0], 53) == ips(a)[0]
 
 
 async def test_an_internal_network_has_no_way_out_and_none_in(site: Site, world: Path) -> None:
@@ -183,26 +189,24 @@ async def test_a_container_reaches_neither_the_hosts_loopback_nor_another_gatewa
     await site.network("other")
     b = await site.box("b", "other")
     a = await site.box("a")
-    with serving(None, 6001):
-        assert ask(site.paths["a"], a.gateways[0], 6001), "its own gateway answers"
+    with serving(None, 6001), serving(site.tenant(), 6001):
+        assert ping(site.paths["a"], a.gateways[0]), "its own gateway answers"
+        assert shut(site.paths["a"], a.gateways[0], 6001), "but for names only"
         for gateway in b.gateways:
             assert silent(site.paths["a"], gateway)
         assert shut(site.paths["a"], b.gateways[0], 6001)
 
 
-async def test_frames_of_a_containers_own_making_do_not_reach_the_loopback(site: Site, instance: str) -> None:
-    """route_localnet is on for the bridge, so that 127.0.0.1 can be published (CVE-2020-8558)."""
+async def test_frames_of_a_containers_own_making_do_not_reach_the_loopback(site: Site) -> None:
+    """As they did where route_localnet is on for published ports (CVE-2020-8558)."""
     a = await site.box("a")
-    own, gateway = ips(a)[0], str(a.gateways[0])
-    with Netlink() as here:
-        bridge = here.link(bridge_name(instance, "t/n"))
-    assert bridge is not None
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("0.0.0.0", 6000))
+    own, gateway, mac = ips(a)[0], str(a.gateways[0]), site.net.fabric.networks["t/n"].gateway_mac
+    with netns.inside(site.tenant(), lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as server:
+        server.bind(("0.0.0.0", 53))
         server.setblocking(False)
 
         def arrives(source: str, target: str, data: bytes) -> bool:
-            send_frame(site.paths["a"], "eth0", bridge.mac, udp4(source, target, 6000, data))
+            send_frame(site.paths["a"], "eth0", mac, udp4(source, target, 53, data), a.mac)
             with contextlib.suppress(BlockingIOError):
                 return server.recv(10) == data
             return False
@@ -216,7 +220,7 @@ async def test_frames_of_a_containers_own_making_do_not_reach_the_loopback(site:
             seen.add(_read(server))
             return b"last" in seen
 
-        send_frame(site.paths["a"], "eth0", bridge.mac, udp4(own, gateway, 6000, b"last"))
+        send_frame(site.paths["a"], "eth0", mac, udp4(own, gateway, 53, b"last"), a.mac)
         until(last, timeout=20, what="the last packet")
         assert b"evil" not in seen
 
@@ -257,9 +261,48 @@ async def test_the_mtu_is_the_uplinks(net: NetAgent, rundir: Path) -> None:
         await site.box("a")
         await site.network("small", mtu=1300)
         await site.box("b", "small")
-        with Netlink() as here:
-            mtus = {link.mtu for link in here.links() if "hawser:" in link.alias}
-        assert mtus == {1400, 1300}
+
+        def mtus() -> set[int]:
+            with Netlink() as here:
+                return {link.mtu for link in here.links() if "hawser:" in link.alias}
+
+        assert mtus() == {1400}
+        assert netns.inside(site.tenant(), mtus) == {1400, 1300}
     steps = await net.reconcile()
-    assert [step.key for step in steps] == ["bridge:t/n", "port:a:eth0"], "the uplink's MTU changed"
+    assert [step.key for step in steps] == ["tenant:t", "bridge:t/n", "port:a:eth0"], "the uplink's MTU changed"
     assert await net.plan() == ()
+
+
+async def test_tenants_have_the_same_subnets_and_never_meet(net: NetAgent, world: Path) -> None:
+    """The same addresses, at the same time, with the same outside."""
+    sites = {}
+    for tenant in ("red", "blue"):
+        await net.create_network({"tenant": tenant, "name": "n", "subnets": ["10.9.0.0/24", "fd00:9::/64"]})
+        for name in ("a", "b"):
+            sandbox = f"{tenant}-{name}"
+            sites[sandbox] = await net.make_sandbox(sandbox)
+            publish = (parse_publish(f"{8080 if tenant == 'red' else 8081}:80"),) if name == "b" else ()
+            await net.attach(sandbox, tenant=tenant, network="n", publish=publish)
+    assert {str(a.addresses[0].ip) for a in net.attachments()} == {"10.9.0.2", "10.9.0.3"}
+    with serving(sites["red-b"], 80), serving(world, 80):
+        assert ask(sites["red-a"], "10.9.0.3", 80) == "10.9.0.2"
+        assert ask(world, NODE4, 8080) == OUTSIDE4
+        assert shut(sites["blue-a"], "10.9.0.3", 80)
+        assert shut(world, NODE4, 8081)
+        assert ask(sites["red-a"], OUTSIDE4, 80) == ask(sites["blue-a"], OUTSIDE4, 80) == NODE4
+
+
+@pytest.mark.parametrize(("mac", "source"), [(True, False), (False, True)])
+async def test_a_port_speaks_for_itself_only(site: Site, mac: bool, source: bool) -> None:
+    """A frame with another's MAC, or a packet with another's address, goes nowhere."""
+    a, b = await site.box("a"), await site.box("b")
+    with netns.inside(Path(site.paths["b"]), lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as server:
+        server.bind(("0.0.0.0", 7))
+        server.settimeout(0.3)
+        honest = udp4(ips(a)[0], ips(b)[0], 7, b"honest")
+        send_frame(site.paths["a"], "eth0", b.mac, honest, a.mac)
+        assert server.recv(10) == b"honest"
+        forged = udp4("10.64.0.77" if source else ips(a)[0], ips(b)[0], 7, b"forged")
+        send_frame(site.paths["a"], "eth0", b.mac, forged, "02:00:00:00:00:77" if mac else a.mac)
+        with pytest.raises(TimeoutError):
+            server.recv(10)

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from hawser.netd import compile as compiler
-from hawser.netd import parse
-from hawser.netd.compile import PortSpec, Spec, TableSpec
+from hawser.netd import parse, specs
 from hawser.netd.drivers.world import World
 from hawser.netd.errors import Exists, NetError, NotFound
+from hawser.netd.fabric import Fabric
+from hawser.netd.intent import Sandbox
 from hawser.netd.model import Network, Port, interface, mac_of
 from hawser.netd.rounds import creation
+from hawser.netd.specs import PortSpec, Spec, TableSpec
 from hawser.netd.world import Kernel
 from hawser.store.reconcile import Step, Verb
 
@@ -23,7 +25,7 @@ from .fake import FakeWorld
 def kernel(request: pytest.FixtureRequest, instance: str, rundir: Path) -> Iterator[Kernel]:
     made: Kernel = (World if request.param == "kernel" else FakeWorld)(instance, rundir)
     yield made
-    for step in compiler.steps({}, made.observe()):
+    for step in specs.steps({}, made.observe()):
         made.apply(step)
     assert made.observe() == {}
     made.close()
@@ -41,6 +43,7 @@ def desired(instance: str, rundir: Path, network: Network) -> dict[str, Spec]:
     paths = {name: str(rundir / "netns" / name) for name in ("a", "b")}
     ports = [
         Port(
+            machine="m",
             sandbox=name,
             ifname="eth0",
             tenant="t",
@@ -52,11 +55,14 @@ def desired(instance: str, rundir: Path, network: Network) -> dict[str, Spec]:
         )
         for i, (name, path) in enumerate(paths.items())
     ]
-    return compiler.compile_intent(instance, paths, [network], ports, 1500)
+    fabric = Fabric(networks={network.key: network})
+    fabric.set_ports(ports)
+    site = compiler.Site(machine="m", instance=instance, tenants=str(rundir / "tenants"), mtu=1500, numbers={"t": 0})
+    return compiler.compile_intent(fabric, site, {name: Sandbox(path=path) for name, path in paths.items()})
 
 
 def build(kernel: Kernel, desired: dict[str, Spec]) -> None:
-    for step in compiler.steps(desired, kernel.observe()):
+    for step in specs.steps(desired, kernel.observe()):
         kernel.apply(step)
 
 
@@ -68,7 +74,7 @@ def test_what_was_applied_is_what_is_seen(kernel: Kernel, desired: dict[str, Spe
     assert kernel.observe() == {}
     build(kernel, desired)
     assert kernel.observe() == desired
-    assert compiler.steps(desired, kernel.observe()) == ()
+    assert specs.steps(desired, kernel.observe()) == ()
 
 
 def test_deleting_what_is_gone_is_no_failure(kernel: Kernel, desired: dict[str, Spec]) -> None:
@@ -79,7 +85,7 @@ def test_deleting_what_is_gone_is_no_failure(kernel: Kernel, desired: dict[str, 
 
 def test_everything_can_be_removed_in_the_plans_order(kernel: Kernel, desired: dict[str, Spec]) -> None:
     build(kernel, desired)
-    for step in compiler.steps({}, kernel.observe()):
+    for step in specs.steps({}, kernel.observe()):
         kernel.apply(step)
     assert kernel.observe() == {}
 
@@ -96,7 +102,7 @@ def test_a_table_that_goes_takes_its_elements(kernel: Kernel, desired: dict[str,
     build(kernel, desired)
     kernel.apply(delete("table:", desired["table:"]))
     left = kernel.observe()
-    assert left == {key: spec for key, spec in desired.items() if not key.startswith(("rule:", "table:"))}
+    assert left == {key: spec for key, spec in desired.items() if not key.startswith("rule::") and key != "table:"}
 
 
 def test_a_port_needs_its_bridge_and_its_sandbox(kernel: Kernel, desired: dict[str, Spec]) -> None:
@@ -105,10 +111,11 @@ def test_a_port_needs_its_bridge_and_its_sandbox(kernel: Kernel, desired: dict[s
     with pytest.raises(NotFound):
         kernel.apply(port)
     kernel.apply(delete("sandbox:a", desired["sandbox:a"]))
-    kernel.apply(creation({"bridge:t/n": desired["bridge:t/n"]}, "first")[0])
+    for key in ("tenant:t", "bridge:t/n"):
+        kernel.apply(creation({key: desired[key]}, "first")[0])
     with pytest.raises(NotFound):
         kernel.apply(port)
-    assert list(kernel.observe()) == ["bridge:t/n"]
+    assert set(kernel.observe()) == {"tenant:t", "bridge:t/n"}
 
 
 def test_what_is_there_cannot_be_created_again(kernel: Kernel, desired: dict[str, Spec]) -> None:
@@ -124,7 +131,7 @@ def test_a_prepared_port_is_not_the_port_until_it_is_applied(kernel: Kernel, des
     port = desired["port:a:eth0"]
     assert isinstance(port, PortSpec)
     kernel.prepare("port:a:eth0", replace(port, addresses=()))
-    assert [(step.verb, step.key) for step in compiler.steps(desired, kernel.observe())] == [
+    assert [(step.verb, step.key) for step in specs.steps(desired, kernel.observe())] == [
         ("delete", "new:port:a:eth0"),
         ("create", "port:a:eth0"),
     ]

@@ -1,0 +1,182 @@
+"""The things netd makes, as values: what should be there and what is, in one form, and which needs which.
+
+A field that an observation cannot give back, since it follows from the key or is only needed to make the thing, is not
+compared.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hawser.store.reconcile import Step, plan
+
+from .model import Address, Interface
+from .rules import Element
+from .transit import Transit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableSpec:
+    """The nftables tables of the host (tenant "") or of a tenant, with this version of their chains; `elements` are put
+    in as they are made anew."""
+
+    tenant: str = field(compare=False)
+    version: str
+    chains: str = field(default="", compare=False)
+    elements: tuple[Element, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSpec:
+    """A namespace kept at `path`; observed not `alive` when only the file is left (a reboot). It is made anew, or
+    another path's, somebody else's, is kept (`borrowed`)."""
+
+    path: str
+    alive: bool = True
+    borrowed: str | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantSpec:
+    """A tenant's namespace at `path` and the veth pair that leads out of it, the host's end `ifname`."""
+
+    name: str
+    path: str
+    ifname: str
+    mtu: int
+    transit: Transit | None
+    up: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeSpec:
+    """A bridge with its addresses, sorted; `filtered` has its frames pass the tenant's policy."""
+
+    tenant: str = field(compare=False)
+    ifname: str
+    mtu: int
+    mac: str
+    addresses: tuple[Interface, ...]
+    filtered: bool = False
+    up: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelSpec:
+    """A VXLAN device on a bridge (RFC 7348), its socket in the host's namespace; `flood` is where broadcast goes."""
+
+    tenant: str = field(compare=False)
+    ifname: str
+    bridge: str
+    vni: int
+    local: Address
+    mtu: int
+    flood: tuple[Address, ...] = ()
+    up: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteSpec:
+    """A port of another machine: its MAC leads to `endpoint` through the tunnel, its addresses to its MAC."""
+
+    tenant: str = field(compare=False)
+    network: str = field(compare=False)
+    tunnel: str
+    bridge: str
+    mac: str
+    addresses: tuple[Address, ...]
+    endpoint: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortSpec:
+    """A veth pair: one end on the bridge, the other (`inner`) in the namespace at `netns` with addresses and default
+    routes. `inner`, `netns` and `network` follow from the key and are not compared."""
+
+    tenant: str = field(compare=False)
+    ifname: str
+    bridge: str
+    mtu: int
+    mac: str
+    addresses: tuple[Interface, ...]
+    routes: tuple[Address, ...]
+    up: bool = True
+    inner: str = field(compare=False)
+    netns: str = field(compare=False)
+    network: str = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSpec:
+    """One element of a set or map of the host's table (tenant "") or a tenant's."""
+
+    tenant: str
+    set: str
+    element: str
+    value: str | None = None
+
+
+Spec = TableSpec | SandboxSpec | TenantSpec | BridgeSpec | TunnelSpec | RemoteSpec | PortSpec | RuleSpec
+ORDER = (
+    *("host table", "host rule", "sandbox", "tenant", "table", "rule", "bridge", "tunnel", "remote", "port"),
+    *("translation", "host translation"),
+)
+LINKS = {
+    SandboxSpec: "sandbox",
+    TenantSpec: "tenant",
+    BridgeSpec: "bridge",
+    TunnelSpec: "tunnel",
+    RemoteSpec: "remote",
+    PortSpec: "port",
+}
+
+
+def rank(key: str, spec: Spec) -> int:
+    """Where a thing stands in the order of making; things go in the reverse order.
+
+    Rules come before the links they shut, what leads to a port comes after it.
+    """
+    if isinstance(spec, TableSpec | RuleSpec):
+        kind = "table" if isinstance(spec, TableSpec) else "rule" if spec.value is None else "translation"
+        return ORDER.index(kind if spec.tenant else f"host {kind}")
+    return ORDER.index(LINKS[type(spec)])
+
+
+def steps(desired: Mapping[str, Spec], observed: Mapping[str, Spec]) -> tuple[Step[Spec], ...]:
+    """The plan, in the order the kernel needs."""
+    return plan(desired, observed, rank=rank, differs=_differs)
+
+
+def needs(key: str, spec: Spec) -> tuple[str, ...]:
+    """The keys that must stand before `key` can be made."""
+    if isinstance(spec, RuleSpec):
+        return (f"table:{spec.tenant}",)
+    if isinstance(spec, TableSpec):
+        return (f"tenant:{spec.tenant}",) if spec.tenant else ()
+    if isinstance(spec, TenantSpec):
+        return ("table:", f"rule::uplinks:{spec.ifname}")
+    if isinstance(spec, BridgeSpec):
+        return (f"tenant:{spec.tenant}", f"table:{spec.tenant}", f"rule:{spec.tenant}:bridges:{spec.ifname}")
+    if isinstance(spec, TunnelSpec):
+        return (f"bridge:{key.partition(':')[2]}",)
+    if isinstance(spec, RemoteSpec):
+        return (f"tunnel:{spec.network}",)
+    if isinstance(spec, PortSpec):
+        return (f"sandbox:{key.split(':')[1]}", f"bridge:{spec.network}", f"rule:{spec.tenant}:ports:{spec.ifname}")
+    return ()
+
+
+def _differs(desired: Spec, observed: Spec) -> str | None:
+    if desired == observed:
+        return None
+    fields = [
+        f"{name} is {_words(getattr(observed, name, None))}, wanted {_words(getattr(desired, name))}"
+        for name, about in desired.__dataclass_fields__.items()
+        if about.compare and getattr(desired, name) != getattr(observed, name, None)
+    ]
+    return "; ".join(fields) or "is of another kind"
+
+
+def _words(value: object) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "none"
+    return str(value)

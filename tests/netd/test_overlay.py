@@ -1,0 +1,181 @@
+"""Networks over several machines: each a namespace with an agent of its own; one store, one wire between them."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from ipaddress import ip_address, ip_interface
+from pathlib import Path
+
+import pytest
+
+from hawser.netd.agent import Attachment, NetAgent
+from hawser.netd.drivers import netlink, netns
+from hawser.netd.drivers.netlink import Netlink
+from hawser.netd.drivers.tune import prepare_sandbox
+from hawser.netd.drivers.world import World
+from hawser.netd.model import Direction, Peer, Policy, Router, Rule, Selector
+from hawser.netd.objects.catalogue import Objects
+from hawser.store import Store
+
+from .machines import ask, ping, serving, shut, silent
+
+pytestmark = pytest.mark.root
+
+
+class Machine:
+    """One machine: its namespace, its agent, what is attached there."""
+
+    def __init__(self, store: Store, name: str, number: int, directory: Path) -> None:
+        self.name, self.path = name, directory / f"{name}.ns"
+        self.paths: dict[str, str] = {}
+        self.address = ip_address(f"192.0.2.{number}")
+        netns.create(self.path, prepare_sandbox)
+        self.net = NetAgent(
+            store,
+            f"{name}0000000"[:8],
+            directory / name,
+            machine=name,
+            underlay=self.address,
+            kernel=self._enter,
+        )
+        self._stack = AsyncExitStack()
+
+    def _enter(self, instance: str, rundir: Path) -> World:
+        netns.enter(self.path)  # for good: it is the agent's own thread
+        return World(instance, rundir)
+
+    async def start(self) -> None:
+        await self.net.open()
+        group = await self._stack.enter_async_context(asyncio.TaskGroup())
+        self._task = group.create_task(self.net.run())
+
+    async def box(self, name: str, tenant: str, network: str) -> Attachment:
+        self.paths[name] = await self.net.make_sandbox(name)
+        return await self.net.attach(name, tenant=tenant, network=network)
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await self._stack.aclose()
+        await self.net.teardown()
+        await self.net.close()
+        netns.remove(self.path)
+
+
+@pytest.fixture
+async def machines(store: Store, rundir: Path) -> AsyncIterator[list[Machine]]:
+    found = [Machine(store, name, number, rundir) for number, name in enumerate(("m1", "m2", "m3"), 1)]
+    with Netlink() as here:
+        here.do([netlink.new_bridge("wire0")])
+        bridge = socket.if_nametoindex("wire0")
+        for machine in found:
+            with machine.path.open() as target:
+                port = f"w{machine.name}"
+                here.do([netlink.new_veth(port, "eth0", peer_netns=target.fileno(), master=bridge)])
+
+            def plug(machine: Machine = machine) -> None:
+                with Netlink() as inner:
+                    inner.do([netlink.set_link("eth0")])
+                    index = socket.if_nametoindex("eth0")
+                    inner.do([netlink.add_address(index, ip_interface(f"{machine.address}/24"))])
+
+            netns.inside(machine.path, plug)
+        for machine in found:
+            await machine.start()
+        yield found
+        for machine in found:
+            await machine.stop()
+        here.do([netlink.delete_link(f"w{machine.name}") for machine in found], missing_ok=True)
+        here.do([netlink.delete_link("wire0")])
+
+
+async def until(condition, what: str, timeout: float = 10.0) -> None:  # type: ignore[no-untyped-def]
+    """Wait on the loop, off which the condition is asked."""
+    deadline = asyncio.get_running_loop().time() + timeout
+    while not await asyncio.to_thread(condition):
+        assert asyncio.get_running_loop().time() < deadline, f"{what} did not come about"
+        await asyncio.sleep(0.05)
+
+
+def ip(attachment: Attachment, version: int = 4) -> str:
+    return next(str(address.ip) for address in attachment.addresses if address.version == version)
+
+
+async def test_a_network_spans_machines(machines: list[Machine]) -> None:
+    m1, m2, _ = machines
+    await m1.net.create_network({"tenant": "t", "name": "n", "subnets": ["10.0.0.0/24", "fd00::/64"]})
+    a, b = await m1.box("a", "t", "n"), await m2.box("b", "t", "n")
+    assert ip(a) != ip(b)
+    await until(lambda: ping(m1.paths["a"], ip(b), timeout=0.3), "IPv4 over the tunnel")
+    await until(lambda: ping(m2.paths["b"], ip(a, 6), timeout=0.3), "IPv6 over the tunnel")
+    with serving(m2.paths["b"], 80):
+        assert await asyncio.to_thread(ask, m1.paths["a"], ip(b), 80) == ip(a)
+    assert m1.net.attachments("a")[0].mtu == 1450
+
+
+async def test_tenants_with_one_subnet_stay_apart_across_machines(machines: list[Machine]) -> None:
+    m1, m2, _ = machines
+    for tenant in ("red", "blue"):
+        await m1.net.create_network({"tenant": tenant, "name": "n", "subnets": ["10.0.0.0/24"]})
+        await m1.box(f"{tenant}-a", tenant, "n")
+        await m2.box(f"{tenant}-b", tenant, "n")
+    with serving(m2.paths["red-b"], 80):
+        await until(lambda: ask(m1.paths["red-a"], "10.0.0.3", 80, timeout=0.3), "the tenant's own server")
+        assert await asyncio.to_thread(shut, m1.paths["blue-a"], "10.0.0.3", 80)
+        assert await asyncio.to_thread(ping, m1.paths["blue-a"], "10.0.0.3")
+
+
+async def test_a_port_that_goes_is_reached_no_more(machines: list[Machine]) -> None:
+    m1, m2, m3 = machines
+    await m1.net.create_network({"tenant": "t", "name": "n", "subnets": ["10.0.0.0/24"]})
+    await m1.box("a", "t", "n")
+    b = await m2.box("b", "t", "n")
+    await until(lambda: ping(m1.paths["a"], ip(b), timeout=0.3), "the first place")
+    await m2.net.remove_sandbox("b")
+    await until(lambda: silent(m1.paths["a"], ip(b)), "its end")
+    await m3.net.make_sandbox("c")
+    m3.paths["c"] = m3.net.sandboxes()["c"]
+    await m3.net.attach("c", tenant="t", network="n", addresses=[ip(b)])
+    await until(lambda: ping(m1.paths["a"], ip(b), timeout=0.3), "the address on another machine")
+
+
+async def test_a_router_joins_networks_wherever_their_ports_are(machines: list[Machine], store: Store) -> None:
+    m1, m2, _ = machines
+    objects = Objects(store)
+    for name, subnet in (("web", "10.0.1.0/24"), ("db", "10.0.2.0/24"), ("other", "10.0.3.0/24")):
+        await m1.net.create_network({"tenant": "t", "name": name, "subnets": [subnet]})
+    a, b, c = await m1.box("a", "t", "web"), await m2.box("b", "t", "db"), await m2.box("c", "t", "other")
+    assert await asyncio.to_thread(silent, m1.paths["a"], ip(b))
+    await objects.put(Router(tenant="t", name="r", networks=("web", "db")))
+    await until(lambda: ping(m1.paths["a"], ip(b), timeout=0.3), "the routed network")
+    with serving(m2.paths["b"], 80), serving(m1.paths["a"], 80):
+        assert await asyncio.to_thread(ask, m1.paths["a"], ip(b), 80) == ip(a)
+        assert await asyncio.to_thread(ask, m2.paths["b"], ip(a), 80) == ip(b)
+    assert await asyncio.to_thread(silent, m1.paths["a"], ip(c))
+
+
+async def test_a_policy_holds_across_machines(machines: list[Machine], store: Store) -> None:
+    """Who is allowed is answered; who is not is not, bridged or routed, new on this machine or on that."""
+    m1, m2, _ = machines
+    objects = Objects(store)
+    for name, subnet in (("web", "10.0.1.0/24"), ("db", "10.0.2.0/24")):
+        await m1.net.create_network({"tenant": "t", "name": name, "subnets": [subnet]})
+    await objects.put(Router(tenant="t", name="r", networks=("web", "db")))
+    await m1.box("a", "t", "web")
+    b, c = await m2.box("b", "t", "db"), await m2.box("c", "t", "web")
+    allowed = Rule(
+        direction=Direction.INGRESS, peers=(Peer(ports=Selector(networks=("web",))),), proto="tcp", ports=((80, 80),)
+    )
+    await objects.put(
+        Policy(
+            tenant="t",
+            name="db",
+            applies=Selector(networks=("db",)),
+            directions=(Direction.INGRESS,),
+            rules=(allowed,),
+        )
+    )
+    with serving(m2.paths["b"], 80), serving(m2.paths["b"], 81), serving(m2.paths["c"], 81):
+        await until(lambda: ask(m1.paths["a"], ip(b), 80, timeout=0.3), "what the policy allows")
+        await until(lambda: shut(m1.paths["a"], ip(b), 81), "the policy")
+        assert await asyncio.to_thread(ask, m1.paths["a"], ip(c), 81), "of the other network it says nothing"
