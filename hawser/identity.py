@@ -57,6 +57,18 @@ def hold(run: Path, option: str = "--run") -> TextIO:
     return lock
 
 
+def address_towards(host: str, port: int) -> IPv4Address | IPv6Address | None:
+    """The address this machine has towards another; None when that is no address, or this machine itself."""
+    try:
+        far = ip_address(host)
+        with socket.socket(socket.AF_INET if far.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, port))  # sends nothing
+            found = ip_address(probe.getsockname()[0])
+    except (ValueError, OSError):
+        return None
+    return None if found.is_loopback or found == far else found
+
+
 def own_addresses() -> tuple[IPv4Address | IPv6Address, ...]:
     """The addresses this machine has towards the default route, IPv4 first; 127.0.0.1 without one."""
     found = []

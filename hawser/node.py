@@ -45,7 +45,7 @@ from .clustering.enter import Wanted
 from .clustering.place import Ports
 from .clustering.which import open_store
 from .faults import Fault, kind_of
-from .identity import hold, machine_id, own_addresses
+from .identity import address_towards, hold, machine_id, own_addresses
 from .machine import describe
 from .moving import Move, check
 from .names import Names
@@ -346,7 +346,7 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
             machine[:INSTANCE],
             config.run,
             machine=machine,
-            underlay=None if alone else _underlay(config),
+            underlay=None if alone else _underlay(config, backing),
         )
         node = Node(config, machine, backing, clustered, net, Images(config.data / "images"))
         stack.push_async_callback(net.close)
@@ -357,6 +357,14 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
         yield node
 
 
-def _underlay(config: Config) -> Address:
-    """The address where other machines' tunnels come in."""
-    return ip_address(config.addresses[0]) if config.addresses else own_addresses()[0]
+def _underlay(config: Config, backing: Backing) -> Address | None:
+    """The address where other machines' tunnels come in: the first that was given, else the one towards the store, else
+    towards the default route. None when there is none: then networks end here."""
+    if config.addresses:
+        return ip_address(config.addresses[0])
+    for endpoint in backing.where.endpoints:
+        host, _, port = endpoint.rpartition("://")[2].rpartition(":")
+        if port.isdigit() and (found := address_towards(host.strip("[]"), int(port))):
+            return found
+    found = own_addresses()[0]
+    return None if found.is_loopback else found

@@ -57,7 +57,12 @@ class DnsServer:
     async def set(self, listeners: Sequence[Listener]) -> dict[Address, str]:
         """Listen exactly there; returns the addresses where that failed, with the reason. Call it again to retry."""
         failures = dict[Address, str]()
-        wanted = {(listener.place, address): listener for listener in listeners for address in listener.addresses}
+        wanted = dict[tuple[str, Address], Listener]()
+        for listener in listeners:
+            for address in listener.addresses:
+                first = wanted.setdefault((listener.place, address), listener)
+                if first.tenant != listener.tenant:
+                    failures[address] = f"tenants {first.tenant} and {listener.tenant} both want it"
         for where in [where for where in self._doors if where not in wanted]:
             await self._doors.pop(where).close()
         for (place, address), listener in wanted.items():

@@ -91,7 +91,7 @@ def test_an_unknown_field_is_named(node: NodeProcess) -> None:
 
 def test_overlapping_subnets_are_refused(clean: NodeProcess) -> None:
     assert clean.hawser("net", "create", "--subnet", "10.202.0.0/24", "one").code == 0
-    outcome = clean.hawser("net", "create", "-t", "blue", "--subnet", "10.202.0.128/25", "two")
+    outcome = clean.hawser("net", "create", "--subnet", "10.202.0.128/25", "two")
     assert outcome.code == 4
     (line,) = outcome.err.splitlines()
     assert "overlaps" in line

@@ -64,15 +64,30 @@ def test_two_machines_on_one_etcd(pair: Fleet) -> None:
         assert set(one.machines()) == {one.id, two.id}
         assert one.status()["cluster"] == two.status()["cluster"] is not None
 
+        one.client.post("/v1/networks", {"tenant": "t", "name": "n", "subnets": ["192.168.77.0/24"]})
         for machine in (one, two):
             machine.client.upload("/v1/images", io.BytesIO(busybox()), name="busybox")
-            machine.client.post("/v1/networks", {"tenant": "t", "name": "n", "subnets": ["192.168.77.0/24"]})
             body = {"image": "busybox", "argv": ["/bin/sleep", "1000"], "name": "c", "tenant": "t", "network": "n"}
             machine.client.post("/v1/containers", body)
         for machine in (one, two):
             (found,) = machine.client.get("/v1/containers")
             assert len(machine.client.get("/v1/networks")) == 1
             assert found["state"] == "running"
+        page = {"image": "busybox", "argv": ["/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/bin"], "name": "page"}
+        one.client.post("/v1/containers", page | {"tenant": "t", "network": "n"})
+        (interface,) = one.client.get("/v1/containers/page")["interfaces"]
+        address = interface["addresses"][0].split("/")[0]
+        fetch = [
+            "/bin/sh",
+            "-c",
+            f"printf 'GET /nothing HTTP/1.0\\r\\n\\r\\n' | busybox nc -w 1 {address} 80 | grep 404",
+        ]
+        ask = "/v1/containers/c/exec"
+        until(
+            lambda: two.client.post(ask, {"argv": fetch})["code"] == 0,
+            what="a page of a container on the other machine",
+        )
+        one.client.delete("/v1/containers/page", force=1)
         before = two.client.get("/v1/containers/c")["pid"]
         one.client.put("/v1/units/u.service", {"text": UNIT})
         one.client.post("/v1/units/u.service/start")
