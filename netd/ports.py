@@ -18,7 +18,7 @@ from .errors import Conflict, Exists, Invalid, NetError, NotFound
 from .intent import Sandbox
 from .model import Address, Interface, Network, Port, Publish, Qos, Reservation
 from .shared import Shared
-from .specs import RuleSpec, SandboxSpec, Spec
+from .specs import RuleSpec, SandboxSpec, Spec, rank
 from .world import Kernel
 
 LOOPBACK6 = IPv6Address("::1")
@@ -112,26 +112,33 @@ class Ports:
             qos=wish.qos,
             reserved=wish.reserved,
         )
-        self._check_alone(network, wanted)
+        if wish.mac is not None:
+            self._check_mac(network, wanted)
+        self._check_crossing(network, wanted)
         await intent.number(network.tenant)
         return self._attachment(await self._attach(network, wanted))
 
-    def _check_alone(self, network: Network, wanted: Wanted) -> None:
-        """Conflict when another port has the MAC on the network, or crosses to the tenant by the same number."""
-        fabric = self._shared.intent.fabric
-        for port in fabric.on(network.key).values():
+    def _check_mac(self, network: Network, wanted: Wanted) -> None:
+        """Conflict when another port has a MAC that was chosen; those made from names are nobody else's."""
+        for port in self._shared.intent.fabric.on(network.key).values():
             if port.mac == wanted.mac and port.key != wanted.key:
                 raise Conflict(f"MAC {wanted.mac} is {port.sandbox}'s on {network.key}; choose another")
-        taken = {
-            (one.proto, host_rules.inner_port(one)): (port, one)
-            for port in fabric.at(self._shared.machine).values()
-            if port.tenant == network.tenant and port.id != wanted.id
-            for one in port.publish
+
+    def _check_crossing(self, network: Network, wanted: Wanted) -> None:
+        """Conflict when a made number by which a published port crosses to the tenant is another's; the same host port
+        twice is for the claims to tell."""
+        made = {
+            (one.proto, number): one
+            for one in wanted.publish
+            if (number := host_rules.inner_port(one)) >= host_rules.OWN_FIRST
         }
-        for one in wanted.publish:
-            holder, other = taken.get((one.proto, host_rules.inner_port(one)), (None, None))
-            # the same host port twice is for the claims to tell
-            if holder and other and (one.host_ip, one.host_port) != (other.host_ip, other.host_port):
+        if not made:
+            return
+        ports = self._shared.intent.fabric.at(self._shared.machine).values()
+        others = [port for port in ports if port.tenant == network.tenant and port.id != wanted.id]
+        for holder, other in [(port, publish) for port in others for publish in port.publish]:
+            one = made.get((other.proto, host_rules.inner_port(other)))
+            if one and (one.host_ip, one.host_port) != (other.host_ip, other.host_port):
                 raise Conflict(f"cannot publish {one}: {holder.sandbox} has {other}, too near it; choose another port")
 
     async def _attach(self, network: Network, wanted: Wanted) -> Port:
@@ -139,7 +146,7 @@ class Ports:
         shared, key = self._shared, f"port:{wanted.id}"
         fabric = shared.intent.fabric
         bare = compiler.bare_port(fabric, shared.site, network, wanted)
-        ground = shared.missing(self._ground(network, wanted))
+        ground = self._ground(network)
 
         def prepare(kernel: Kernel) -> None:
             steps = rounds.creation(ground, "its first port here")
@@ -169,16 +176,20 @@ class Ports:
             raise
         return port
 
-    def _ground(self, network: Network, wanted: Wanted) -> dict[str, Spec]:
-        """What the port's network needs on this machine, and the networks it is joined to, in the order of making."""
+    def _ground(self, network: Network) -> dict[str, Spec]:
+        """What the port's network needs on this machine, and the networks it is joined to, in the order of making; what
+        has changed of networks that stand is the rounds' business."""
         shared, fabric, site = self._shared, self._shared.intent.fabric, self._shared.site
+        joined = fabric.joined(network.key)
+        if shared.standing.keys() >= {f"bridge:{key}" for key in joined}:
+            return {}
         wants = dict[str, Spec]()
-        for key in sorted(fabric.joined(network.key)):
+        for key in sorted(joined):
             wants |= compiler.network_specs(fabric, site, fabric.networks[key])
         wants |= compiler.tenant_specs(fabric, site, network.tenant)
         standing = {key: spec for key, spec in shared.standing.items() if isinstance(spec, RuleSpec)}
         wants |= compiler.tables(fabric, site, standing | wants)
-        return dict(sorted(wants.items(), key=lambda item: (rounds.rank_of(*item), item[0])))
+        return shared.missing(dict(sorted(wants.items(), key=lambda item: (rank(*item), item[0]))))
 
     def _complete(self, kernel: Kernel, network: Network, port: Port) -> None:
         shared = self._shared

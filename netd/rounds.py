@@ -12,9 +12,6 @@ from hawser.store.reconcile import Step, Verb
 
 from .errors import NetError
 from .specs import BridgeSpec, RuleSpec, Spec, needs
-from .specs import rank as rank_of
-
-__all__ = ["Round", "all_or_nothing", "creation", "rank_of", "removal", "run", "undo"]
 
 Apply = Callable[[Step[Spec]], None]
 

@@ -17,7 +17,7 @@ from .claims import Claims
 from .compile import Site
 from .intent import Intent
 from .model import DEFAULT_MTU
-from .specs import Spec, TenantSpec
+from .specs import Spec, TenantSpec, rank
 from .world import Kernel
 
 T = TypeVar("T")
@@ -87,11 +87,12 @@ class Shared:
 
     async def shed(self) -> None:
         """Remove what stands and nobody wants any more: networks and tenants whose last port went."""
+        bridges = {key.removeprefix("bridge:") for key in self.standing if key.startswith("bridge:")}
+        if self.intent.unreadable or bridges <= self.intent.fabric.present(self.machine):
+            return
         wanted = self.intent.desired(self.site)
-        unwanted = {key: spec for key, spec in self.standing.items() if key not in wanted}
-        ranked = sorted(unwanted, key=lambda key: rounds.rank_of(key, unwanted[key]))
-        if unwanted and not self.intent.unreadable:
-            await self.remove({key: unwanted[key] for key in ranked})
+        unwanted = [(key, spec) for key, spec in self.standing.items() if key not in wanted]
+        await self.remove(dict(sorted(unwanted, key=lambda item: rank(*item))))
 
 
 def _goes_along(key: str) -> bool:

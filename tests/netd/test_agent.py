@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hawser.netd import model
+from hawser.netd import host_rules, model
 from hawser.netd.agent import NetAgent
 from hawser.netd.errors import Conflict, Denied, Exists, Invalid, NetError, NotFound, Unavailable
 from hawser.netd.model import Publish
@@ -433,3 +433,25 @@ async def test_teardown_forgets_everything(net: NetAgent, store: Store, kernel: 
     assert await records(store) == {}
     assert kernel.things == {}
     assert net.attachments() == ()
+
+
+async def test_a_mac_is_one_ports_on_its_network(net: NetAgent) -> None:
+    await net.make_sandbox("a")
+    await net.make_sandbox("b")
+    got = await net.attach("a", tenant="t", network="n", mac="02:00:00:00:00:05")
+    assert got.mac == "02:00:00:00:00:05"
+    with pytest.raises(Conflict, match="MAC 02:00:00:00:00:05 is a's on t/n"):
+        await net.attach("b", tenant="t", network="n", mac="02:00:00:00:00:05")
+    await net.create_network({"tenant": "t", "name": "m"})
+    await net.attach("b", tenant="t", network="m", mac="02:00:00:00:00:05")
+
+
+async def test_two_published_ports_that_would_cross_as_one_are_refused(net: NetAgent) -> None:
+    """The number by which one of a single address crosses is made, and may be what another host port is."""
+    first = parse_publish("127.0.0.1:80:1")
+    crossing = Publish(host_port=host_rules.inner_port(first), port=2)
+    await net.make_sandbox("a")
+    await net.make_sandbox("b")
+    await net.attach("a", tenant="t", network="n", publish=[first])
+    with pytest.raises(Conflict, match="a has 127.0.0.1:80:1/tcp, too near it"):
+        await net.attach("b", tenant="t", network="n", publish=[crossing])
