@@ -14,6 +14,7 @@ from hawser.store import Compare, DeleteOp, KeyValue, Op, PutOp, Store, absent, 
 from . import ipam, model, parse
 from .errors import Conflict, Invalid, NetError
 from .model import Address, Network, Port, Publish, Qos, Subnet, interface
+from .objects.records import BOUND, owner, read_port
 
 TRIES = 64
 EVERY = "*"
@@ -111,12 +112,12 @@ class Claims:
         """Release a port by its key, if there is one."""
         entry = await self._store.get(model.PORTS + port)
         if entry is not None:
-            await self.release(parse.parse_port(json.loads(entry.value)))
+            await self.release(read_port(entry))
 
     def _own(self, port: Port, addresses: Sequence[Address]) -> list[str]:
         """The claims a port makes: its addresses, or of a reservation, which has them, the right to use it now."""
         if port.reserved is not None:
-            return [f"{model.RESERVED}{port.reserved}/bound"]
+            return [_bound_key(port.reserved)]
         return [_address_key(port.on, address) for address in addresses]
 
     def _choose(self, network: Network, subnet: Subnet, wanted: Wanted, taken: set[Address]) -> Address:
@@ -134,10 +135,10 @@ class Claims:
             if holder is None or wanted.reserved:
                 continue
             if wanted.fixed.get(address.version) == address:
-                raise Conflict(f"address {address} of {network.key} is held by {_owner(holder)}; choose another")
+                raise Conflict(f"address {address} of {network.key} is held by {owner(holder)}; choose another")
             taken.add(address)
-        if wanted.reserved and (holder := await self._store.get(f"{model.RESERVED}{wanted.reserved}/bound")):
-            raise Conflict(f"port {wanted.reserved} is used by {_owner(holder)}; detach it there first")
+        if wanted.reserved and (holder := await self._store.get(_bound_key(wanted.reserved))):
+            raise Conflict(f"port {wanted.reserved} is used by {owner(holder)}; detach it there first")
         if await self._store.get(f"{model.PORTS}{wanted.key}"):
             raise Conflict(f"{wanted.sandbox} has an interface {wanted.ifname} already; choose another name")
 
@@ -197,12 +198,8 @@ def _address_key(network: str, address: Address) -> str:
     return f"{model.ADDRESSES}{network}/{address}"
 
 
-def _owner(holder: KeyValue) -> str:
-    """Whose it is, in words: the sandbox, or the reservation."""
-    text = holder.value.decode(errors="replace")
-    if text.startswith("reserved:"):
-        return f"the port {text.removeprefix('reserved:')}"
-    return text.rpartition("/")[2].split(":")[0]
+def _bound_key(reserved: str) -> str:
+    return f"{model.RESERVED}{reserved}{BOUND}"
 
 
 def _decoded(entry: KeyValue) -> dict[str, str]:

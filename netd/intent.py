@@ -5,9 +5,9 @@ is removed from the kernel, for it might be what the record means.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from hawser.store import Compare, DeleteOp, KeyValue, PutOp, Store, absent
 from hawser.store.reconcile import Step, Verb
@@ -15,10 +15,11 @@ from hawser.store.reconcile import Step, Verb
 from . import compile as compiler
 from . import model, parse, specs, transit
 from .compile import Site
-from .errors import Conflict, Exists, Invalid, NotFound
+from .errors import Conflict, Exists, Invalid, NetError, NotFound
 from .fabric import Fabric
 from .model import Floating, Network, Policy, Port, Router, Tenant
-from .objects.kinds import key_of, parse_document
+from .objects import records
+from .objects.kinds import KINDS
 from .specs import Spec
 
 T = TypeVar("T")
@@ -68,13 +69,13 @@ class Intent:
         """Read everything anew, all or nothing."""
         found = (await self._store.range(f"{model.ROOT}/", prefix=True)).kvs
         fabric, unreadable = Fabric(), dict[str, str]()
-        fabric.networks = _read(found, model.NETWORKS, _network, unreadable)
-        fabric.tenants = _read(found, model.TENANTS, _object("tenant", Tenant), unreadable)
-        fabric.routers = _read(found, model.ROUTERS, _object("router", Router), unreadable)
-        fabric.policies = _read(found, model.POLICIES, _object("policy", Policy), unreadable)
-        fabric.floating = _read(found, model.FLOATING, _object("floating", Floating), unreadable)
+        fabric.networks = _all(found, "network", Network, unreadable)
+        fabric.tenants = _all(found, "tenant", Tenant, unreadable)
+        fabric.routers = _all(found, "router", Router, unreadable)
+        fabric.policies = _all(found, "policy", Policy, unreadable)
+        fabric.floating = _all(found, "floating", Floating, unreadable)
         fabric.endpoints = _read(found, model.ENDPOINTS, _endpoint, unreadable)
-        fabric.set_ports(_read(found, model.PORTS, _port, unreadable).values())
+        fabric.set_ports(_ports(found, unreadable))
         sandboxes = _read(found, self._kept[model.SANDBOXES], _sandbox, unreadable)
         numbers = _read(found, self._kept[model.TRANSIT], lambda key, value: int(value), unreadable)
         self.fabric, self.sandboxes, self.numbers, self.unreadable = fabric, sandboxes, numbers, unreadable
@@ -158,63 +159,52 @@ class Intent:
         return tuple(step for step in found if not self.unreadable or step.verb is not Verb.DELETE)
 
 
+def _all(entries: Iterable[KeyValue], word: str, kind: type[T], unreadable: dict[str, str]) -> dict[str, T]:
+    """The objects of one kind (objects/kinds.py) by key."""
+    prefix, found = KINDS[word].prefix, dict[str, T]()
+    for entry in entries:
+        if entry.key.startswith(prefix):
+            try:
+                thing = records.read(entry)
+                assert isinstance(thing, kind)
+                found[entry.key.removeprefix(prefix)] = thing
+            except NetError as error:
+                unreadable[entry.key] = str(error)
+    return found
+
+
+def _ports(entries: Iterable[KeyValue], unreadable: dict[str, str]) -> Iterator[Port]:
+    for entry in entries:
+        if entry.key.startswith(model.PORTS):
+            try:
+                yield records.read_port(entry)
+            except NetError as error:
+                unreadable[entry.key] = str(error)
+
+
 def _read(
     entries: Iterable[KeyValue], prefix: str, parser: Callable[[str, bytes], T], unreadable: dict[str, str]
 ) -> dict[str, T]:
     found: dict[str, T] = {}
     for entry in entries:
-        if not entry.key.startswith(prefix) or entry.key.endswith("/bound"):
-            continue
-        key = entry.key.removeprefix(prefix)
-        try:
-            found[key] = parser(key, entry.value)
-        except (Invalid, ValueError, RecursionError) as error:
-            unreadable[entry.key] = f"record {entry.key} cannot be read: {error}; correct or delete it"
+        if entry.key.startswith(prefix):
+            key = entry.key.removeprefix(prefix)
+            try:
+                found[key] = parser(key, entry.value)
+            except (Invalid, ValueError, RecursionError) as error:
+                unreadable[entry.key] = f"record {entry.key} cannot be read: {error}; correct or delete it"
     return found
 
 
-def _object(word: str, kind: type[T]) -> Callable[[str, bytes], T]:
-    """A parser of the records of one kind of object (objects/kinds.py)."""
-
-    def parser(key: str, value: bytes) -> T:
-        thing = parse_document({"kind": word, **decoded(value)})
-        assert isinstance(thing, kind)
-        return _named(thing, key_of(thing), key)
-
-    return parser
-
-
-def _network(key: str, value: bytes) -> Network:
-    network = parse.parse_network(decoded(value))
-    return _named(network, network.key, key)
-
-
-def _port(key: str, value: bytes) -> Port:
-    port = parse.parse_port(decoded(value))
-    return _named(port, port.key, key)
-
-
 def _endpoint(key: str, value: bytes) -> model.Endpoint:
-    endpoint = parse.parse_endpoint(decoded(value))
-    return _named(endpoint, endpoint.machine, key)
+    endpoint = parse.parse_endpoint(parse.decoded(value))
+    if endpoint.machine != key:
+        raise Invalid(f"it is {endpoint.machine}'s")
+    return endpoint
 
 
 def _sandbox(key: str, value: bytes) -> Sandbox:
     parse.check_label(key, "sandbox")
-    plain = decoded(value)
+    plain = parse.decoded(value)
     owner, source = (str(plain.get(name, "")) for name in ("owner", "source"))
     return Sandbox(path=parse.parse_path(plain.get("path")), owner=owner, source=source)
-
-
-def _named(record: T, own: str, key: str) -> T:
-    if own != key:
-        raise Invalid(f"it is {own}'s")
-    return record
-
-
-def decoded(value: bytes) -> Any:
-    """The object a record holds. Invalid, ValueError."""
-    plain = json.loads(value)
-    if not isinstance(plain, dict):
-        raise Invalid("it is no object")
-    return plain

@@ -4,6 +4,7 @@ What the store holds is read by the same parsers, so that parse(encode(x)) = x. 
 MTU, `"no"` is no boolean, 5 is no subnet.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -201,6 +202,19 @@ def check_publish(publish: Publish) -> Publish:
     return replace(publish, host_ip=None if host_ip.is_unspecified else host_ip)
 
 
+def decoded(value: bytes) -> dict[str, Any]:
+    """The object that a record holds. Invalid, ValueError, RecursionError."""
+    plain = json.loads(value)
+    if not isinstance(plain, dict):
+        raise Invalid("it is no object")
+    return plain
+
+
+def encode_qos(qos: Qos) -> dict[str, int]:
+    """The plain form that `parse_qos` reads back."""
+    return {name: value for name in QOS if (value := getattr(qos, name)) is not None}
+
+
 def encode_network(network: Network) -> dict[str, Any]:
     """The plain form that `parse_network` reads back."""
     return {
@@ -220,7 +234,7 @@ def encode_network(network: Network) -> dict[str, Any]:
 
 def encode_port(port: Port) -> dict[str, Any]:
     """The plain form that `parse_port` reads back."""
-    qos = {name: value for name in QOS if (value := getattr(port.qos, name)) is not None}
+    qos = encode_qos(port.qos)
     return {
         "machine": port.machine,
         "sandbox": port.sandbox,

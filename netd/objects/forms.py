@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ..errors import Invalid
 from ..model import VNI_MAX, VNI_MIN, Default, Floating, Kind, Network, Qos, Reservation, Route, Router, Tenant
-from ..parse import MTU_MAX, MTU_MIN, encode_network, parse_network
+from ..parse import MTU_MAX, MTU_MIN, encode_network, encode_qos, parse_network
 from .shape import FLAG, Field, Shape, Wrong, choice, items, nullable, record, whole
 from .words import ADDRESS, INTERFACE, LABELS, MAC, NAMED, NETWORK, OUTSIDE, RATES, SUBNET
 
@@ -183,7 +183,6 @@ def parse_reservation(plain: object) -> Reservation:
 
 def encode_reservation(reservation: Reservation) -> dict[str, Any]:
     """The form that `parse_reservation` reads back."""
-    limits = {name: getattr(reservation.qos, name) for name in ("ingress", "egress", "dscp")}
     return {
         "tenant": reservation.tenant,
         "name": reservation.name,
@@ -191,7 +190,7 @@ def encode_reservation(reservation: Reservation) -> dict[str, Any]:
         **({"mac": reservation.mac} if reservation.mac else {}),
         "addresses": [str(address) for address in reservation.addresses],
         "labels": dict(reservation.labels),
-        "qos": {name: value for name, value in limits.items() if value is not None},
+        "qos": encode_qos(reservation.qos),
     }
 
 

@@ -4,13 +4,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from hawser.store import Compare, KeyValue, Op, PutOp, Target
 
 from .. import parse
 from ..errors import NetError
-from ..model import Network, Port
+from ..model import PORTS, Network, Port
 from .checks import World
 from .kinds import KINDS, Object, key_of, kind_of
 
@@ -55,7 +54,7 @@ def _read(record: str, value: bytes) -> Object:
     kind = KINDS[word]
     key = record.removeprefix(kind.prefix)
     try:
-        plain = json.loads(value)
+        plain = parse.decoded(value)
         # networks are written by the agent, in its own form
         thing: Object = parse.parse_network(plain) if kind.type is Network else kind.form.read(plain, "")
         if key_of(thing) != key:
@@ -84,11 +83,18 @@ def world_of(view: View) -> World:
 
 def read_port(entry: KeyValue) -> Port:
     """The port of a record. NetError when it cannot be read."""
+    return _read_port(entry.key, entry.value)
+
+
+@lru_cache(maxsize=1 << 14)
+def _read_port(record: str, value: bytes) -> Port:
     try:
-        plain: Any = json.loads(entry.value)
-        return parse.parse_port(plain)
+        port = parse.parse_port(parse.decoded(value))
+        if port.key != record.removeprefix(PORTS):
+            raise ValueError(f"it is {port.key}'s")
     except (NetError, ValueError, TypeError, RecursionError) as error:
-        raise NetError(f"record {entry.key} cannot be read: {error}; correct or delete it") from None
+        raise NetError(f"record {record} cannot be read: {error}; correct or delete it") from None
+    return port
 
 
 def owner(entry: KeyValue) -> str:

@@ -453,5 +453,5 @@ async def test_two_published_ports_that_would_cross_as_one_are_refused(net: NetA
     await net.make_sandbox("a")
     await net.make_sandbox("b")
     await net.attach("a", tenant="t", network="n", publish=[first])
-    with pytest.raises(Conflict, match="a has 127.0.0.1:80:1/tcp, too near it"):
+    with pytest.raises(Conflict, match=r"a has 127\.0\.0\.1:80:1/tcp, too near it"):
         await net.attach("b", tenant="t", network="n", publish=[crossing])
