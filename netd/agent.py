@@ -21,7 +21,7 @@ from typing import Any
 from hawser.store import KeyValue, Store, StoreError, WatchBatch
 from hawser.store.follow import follow
 from hawser.store.loop import reconcile_loop
-from hawser.store.reconcile import Status, Step
+from hawser.store.reconcile import Phase, Status, Step
 
 from . import model, parse
 from .claims import Claims
@@ -44,6 +44,8 @@ from .world import Kernel
 
 __all__ = ["Attachment", "NetAgent"]
 INTERVAL, AGAIN = 30.0, 0.5
+# records that say who has what, and nothing of what should be
+BOOKS = (model.ADDRESSES, model.PUBLISHED, model.SANDBOXES, model.TRANSIT, model.VNIS)
 log = logging.getLogger(__name__)
 
 
@@ -82,17 +84,12 @@ class NetAgent:
         self._repair = Repair(self._shared)
         self.objects = Objects(store)
         """Tenants, routers, policies, reserved ports and floating addresses"""
-        self._presence = Presence(store, self._endpoint(underlay))
+        self._underlay = underlay
+        self._presence = Presence(store, self._endpoint)
 
-    def _endpoint(self, underlay: Address | None) -> Callable[[], Endpoint | None]:
-        shared = self._shared
-
-        def describe() -> Endpoint | None:
-            if underlay is None:
-                return None
-            return Endpoint(machine=shared.machine, address=underlay, mtu=shared.mtu)
-
-        return describe
+    def _endpoint(self) -> Endpoint:
+        assert self._underlay is not None
+        return Endpoint(machine=self._shared.machine, address=self._underlay, mtu=self._shared.mtu)
 
     @property
     def fabric(self) -> Fabric:
@@ -139,7 +136,8 @@ class NetAgent:
         async with asyncio.TaskGroup() as group:
             group.create_task(reconcile_loop(self._once, self._wake, INTERVAL), name="rounds")
             group.create_task(self._follow(), name="records")
-            group.create_task(self._presence.run(), name="endpoint")
+            if self._underlay is not None:
+                group.create_task(self._presence.run(), name="endpoint")
 
     async def _follow(self) -> None:
         while True:
@@ -153,8 +151,8 @@ class NetAgent:
         self.wake()
 
     def _changed(self, batch: WatchBatch) -> None:
-        own = (f"{model.PORTS}{self._shared.machine}/", f"{model.SANDBOXES}", model.ADDRESSES, model.TRANSIT)
-        if any(not event.kv.key.startswith((*own, model.PUBLISHED, model.VNIS)) for event in batch.events):
+        quiet = (f"{model.PORTS}{self._shared.machine}/", *BOOKS)  # what is written here is done here
+        if any(not event.kv.key.startswith(quiet) for event in batch.events):
             self.wake()
 
     def wake(self) -> None:
@@ -275,7 +273,9 @@ class NetAgent:
 
     def statuses(self) -> tuple[Status, ...]:
         """What fails, why, and how often it was tried; empty when all is well."""
-        return self._shared.retries.statuses()
+        unknown = self._presence.trouble
+        unseen = (Status(key="endpoint:", phase=Phase.FAILED, reason=unknown),) if unknown else ()
+        return (*self._shared.retries.statuses(), *unseen)
 
     async def plan(self) -> tuple[Step[Spec], ...]:
         """What a round would do now; changes nothing."""

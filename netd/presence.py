@@ -8,20 +8,22 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
-from hawser.store import LeaseNotFound, Store, StoreError
+from hawser.store import Store, StoreError
+from hawser.store.session import open_session
 
 from . import model, parse
 from .model import Endpoint
 
-TTL, AGAIN = 30.0, 1.0
+TTL, LOOK, AGAIN = 30.0, 6.0, 1.0
 log = logging.getLogger(__name__)
 
 
 class Presence:
-    """`describe` says what the endpoint is now, None for none: the machine is alone."""
+    """`describe` says what the endpoint is now."""
 
-    def __init__(self, store: Store, describe: Callable[[], Endpoint | None]) -> None:
+    def __init__(self, store: Store, describe: Callable[[], Endpoint]) -> None:
         self._store = store
         self._describe = describe
         self.trouble = ""
@@ -38,20 +40,14 @@ class Presence:
             await asyncio.sleep(AGAIN)
 
     async def _keep(self) -> None:
-        lease: int | None = None
         told: Endpoint | None = None
-        while True:
-            endpoint = self._describe()
-            if endpoint is not None and lease is None:
-                lease = (await self._store.lease_grant(TTL)).id
-                told = None
-            if endpoint is not None and lease is not None and endpoint != told:
-                value = json.dumps(parse.encode_endpoint(endpoint)).encode()
-                await self._store.put(model.ENDPOINTS + endpoint.machine, value, lease=lease)
-                told, self.trouble = endpoint, ""
-            await asyncio.sleep(TTL / 5)
-            if lease is not None:
-                try:
-                    await self._store.lease_keepalive(lease)
-                except LeaseNotFound:
-                    lease = None
+        async with open_session(self._store, TTL, outliving=True) as session:
+            while not session.lost.is_set():
+                endpoint = self._describe()
+                if endpoint != told:
+                    value = json.dumps(parse.encode_endpoint(endpoint)).encode()
+                    await self._store.put(model.ENDPOINTS + endpoint.machine, value, lease=session.lease)
+                    told, self.trouble = endpoint, ""
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK):
+                        await session.lost.wait()

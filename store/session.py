@@ -46,8 +46,8 @@ class Session:
 
 
 @asynccontextmanager
-async def open_session(store: Store, ttl: float) -> AsyncIterator[Session]:
-    """A session whose lease is revoked at the end. `ttl` in seconds."""
+async def open_session(store: Store, ttl: float, *, outliving: bool = False) -> AsyncIterator[Session]:
+    """A session whose lease is revoked at the end, or when `outliving` runs out by itself. `ttl` in seconds."""
     began = asyncio.get_running_loop().time()
     granted = await store.lease_grant(ttl)
     session = Session(store, granted.id, granted.ttl, began + granted.ttl)
@@ -55,7 +55,7 @@ async def open_session(store: Store, ttl: float) -> AsyncIterator[Session]:
         async with background(session.keep()):
             yield session
     finally:
-        if not session.lost.is_set():
+        if not outliving and not session.lost.is_set():
             with suppress(StoreError, TimeoutError):  # it ends by itself
                 async with asyncio.timeout(session.ttl):
                     await store.lease_revoke(session.lease)

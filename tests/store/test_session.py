@@ -177,3 +177,11 @@ async def test_observers_see_each_leader_and_each_value() -> None:
             await election.proclaim(held, session, b"b2")
     assert seen == [b"a", b"a2", b"b", b"b2"]
     assert await election.leader() is None
+
+
+async def test_a_session_ends_with_its_block_or_outlives_it() -> None:
+    store = MemoryStore()
+    async with open_session(store, 60) as ended, open_session(store, 60, outliving=True) as goes_on:
+        assert {*await store.leases()} == {ended.lease, goes_on.lease}
+    assert await store.leases() == (goes_on.lease,)
+    await store.close()
