@@ -13,7 +13,7 @@ from hawser.store import Compare, DeleteOp, KeyValue, PutOp, Store, absent
 from hawser.store.reconcile import Step, Verb
 
 from . import compile as compiler
-from . import model, parse, specs, transit
+from . import ipam, model, parse, specs, transit
 from .compile import Site
 from .errors import Conflict, Exists, Invalid, NetError, NotFound
 from .fabric import Fabric
@@ -94,7 +94,7 @@ class Intent:
     async def add_network(self, network: Network) -> Network:
         """Write a network that must be new, with a VNI that nobody has. Exists, Conflict."""
         key = model.NETWORKS + network.key
-        candidates = [network.vni] if network.vni else transit.vnis(network.key, VNI_TRIES)
+        candidates = [network.vni] if network.vni else ipam.vnis(network.key, VNI_TRIES)
         for vni in candidates:
             network = replace(network, vni=vni)
             claim, value = f"{model.VNIS}{vni}", json.dumps(parse.encode_network(network)).encode()
@@ -104,7 +104,7 @@ class Intent:
                 return network
             if await self._store.get(key) is not None:
                 raise Exists(f"network {network.key} exists; choose another name or remove it")
-        raise transit.no_vni(network, len(candidates))
+        raise ipam.no_vni(network, len(candidates))
 
     async def forget_network(self, network: Network, unused: Sequence[Compare] = ()) -> None:
         """Remove a network's record. Conflict when `unused` does not hold any more."""

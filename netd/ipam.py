@@ -1,10 +1,11 @@
-"""Which address comes next, and which subnet: pure choices; the store decides who gets it (create-compare)."""
+"""Which address comes next, which subnet, which VNI: pure choices; the store decides who gets it (create-compare)."""
 
+import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from .errors import Conflict, Invalid, Unavailable
-from .model import Address, Network, Subnet
+from .model import VNI_MAX, VNI_MIN, Address, Network, Subnet
 
 POOLS4 = (IPv4Network("10.64.0.0/10"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"))
 POOL6 = IPv6Network("fd68:6177:7365::/48")
@@ -77,3 +78,20 @@ def _free(pools: Sequence[Subnet], prefix: int, used: Collection[Subnet]) -> Sub
             return ip_network((type(pool.network_address)(start), prefix))
     names = ", ".join(map(str, pools))
     raise Unavailable(f"every /{prefix} of {names} is in use; remove a network or give --subnet")
+
+
+def vnis(key: str, count: int) -> list[int]:
+    """VNIs to try for a network, of the whole range: from its key, so that two machines that make two networks at once
+    seldom want the same."""
+    size = VNI_MAX - VNI_MIN + 1
+    digests = (hashlib.sha256(f"vni/{turn}/{key}".encode()).digest() for turn in range(count))
+    return [VNI_MIN + int.from_bytes(digest[:4], "big") % size for digest in digests]
+
+
+def no_vni(network: Network, tried: int) -> Unavailable:
+    """The error of a network that gets no VNI."""
+    if tried == 1:
+        return Unavailable(
+            f"network {network.key}: VNI {network.vni} is another network's; choose another, or give none"
+        )
+    return Unavailable(f"network {network.key}: no VNI of {tried} tried is free; remove networks, or choose one")

@@ -5,12 +5,10 @@ prefix of our own (RFC 4193). What goes out is translated to the tenant's side h
 tenants with the same subnets stay apart in the host's connection tracking.
 """
 
-import hashlib
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 from .errors import Unavailable
-from .model import VNI_MAX, VNI_MIN, Network
 
 POOL4 = IPv4Network("100.96.0.0/11")
 POOL6 = IPv6Network("fd68:6177:7366::/96")
@@ -43,20 +41,3 @@ def free_number(used: set[int]) -> int:
         if number not in used:
             return number
     raise Unavailable(f"this machine has {NUMBERS} tenants; no more fit")
-
-
-def vnis(key: str, count: int) -> list[int]:
-    """VNIs to try for a network, of the whole range: from its key, so that two machines that make two networks at once
-    seldom want the same."""
-    size = VNI_MAX - VNI_MIN + 1
-    digests = (hashlib.sha256(f"vni/{turn}/{key}".encode()).digest() for turn in range(count))
-    return [VNI_MIN + int.from_bytes(digest[:4], "big") % size for digest in digests]
-
-
-def no_vni(network: Network, tried: int) -> Unavailable:
-    """The error of a network that gets no VNI."""
-    if tried == 1:
-        return Unavailable(
-            f"network {network.key}: VNI {network.vni} is another network's; choose another, or give none"
-        )
-    return Unavailable(f"network {network.key}: no VNI of {tried} tried is free; remove networks, or choose one")

@@ -5,8 +5,6 @@ which no intent ever asks for, so that a kill in between is cleaned up and made 
 """
 
 import contextlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from hawser.store.reconcile import Verb
@@ -30,7 +28,6 @@ class Links:
         self._prefix = f"hawser:{instance}:"
         self._tenant = tenant
         self._directory = sandboxes
-        self._paths: dict[str, Path] = {}
         self._prepared: set[str] = set()
         self._indices: dict[str, int] = {}
 
@@ -62,7 +59,7 @@ class Links:
     def _observe_port(self, key: str, link: wire.Link, bridge: str) -> PortSpec:
         _, _, port = key.rpartition("port:")
         sandbox, _, inner = port.partition(":")
-        path = self._paths.get(sandbox) or self._directory / (sandbox or ".")
+        path = self._directory / (sandbox or ".")
         state: Inside | None = None
         if key.startswith("port:") and netns.alive(path):
             with contextlib.suppress(NetError):
@@ -139,7 +136,7 @@ class Links:
         """Make a port's link without its addresses, marked as not complete: `apply` completes it, a plan removes it."""
         index = netlink.index_of(spec.ifname)
         bridge = self._index(spec.bridge)
-        with _opened(spec.netns) as target:
+        with netns.opened(Path(spec.netns)) as target:
             self._netlink.do(
                 (
                     netlink.new_veth(
@@ -195,15 +192,3 @@ class Links:
 def _another(mtu: int) -> int:
     """An MTU to change from: only one that was changed by hand stays when ports come (br_mtu_auto_adjust)."""
     return mtu - 1 if mtu > 1280 else mtu + 1
-
-
-@contextlib.contextmanager
-def _opened(path: str) -> Iterator[int]:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise NotFound(f"network namespace {path}: {error.strerror}") from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

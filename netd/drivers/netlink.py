@@ -13,7 +13,7 @@ import functools
 import hashlib
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,9 +157,9 @@ def new_vxlan(name: str, *, vni: int, local: Address, netns: int, mtu: int) -> R
     return _link(RTM_NEWLINK, NEW, f"create tunnel {name}", [*attrs, ("IFLA_LINKINFO", info)])
 
 
-def join_tunnel(index: int, *, bridge: int, alias: str, flood: bool) -> Request:
-    """Put a tunnel on its bridge, marked and up: it carries what is known, answers for known neighbours, and takes
-    broadcast only when it is to `flood`."""
+def join_tunnel(index: int, *, alias: str, flood: bool) -> Request:
+    """Have a tunnel that is on its bridge be marked and up: it carries what is known, answers for known neighbours, and
+    takes broadcast only when it is to `flood`."""
     wanted = [("NEIGH_SUPPRESS", 1), ("LEARNING", 0), ("UNICAST_FLOOD", 0)]
     wanted += [("MCAST_FLOOD", int(flood)), ("BCAST_FLOOD", int(flood))]
     data = {"attrs": [(f"IFLA_BRPORT_{name}", value) for name, value in wanted]}
@@ -173,76 +173,78 @@ def enslave(index: int, master: int) -> Request:
     return _link(RTM_SETLINK, 0, f"put link {index} on {master}", [("IFLA_MASTER", master)], index=index)
 
 
-NUD_NOARP, NUD_PERMANENT, NTF_SELF, NTF_MASTER = 0x40, 0x80, 0x02, 0x04
+NUD_NOARP, NUD_PERMANENT, NTF_SELF, NTF_MASTER, NLM_F_APPEND = 0x40, 0x80, 0x02, 0x04, 0x800
+NOBODY = "00:00:00:00:00:00"
+FAMILY = {4: wire.AF_INET, 6: wire.AF_INET6}
 
 
 def _neighbour(
-    command: int, what: str, index: int, attrs: list[tuple[str, str]], *, family: int, state: int, flags: int = 0
+    command: int,
+    what: str,
+    index: int,
+    fields: Mapping[str, int],
+    *,
+    mac: str | None = None,
+    address: Address | None = None,
+    mode: int = 0,
 ) -> Request:
     message = ndmsg()
     message["header"]["type"] = command
-    message["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK
-    if command == RTM_NEWNEIGH:
-        message["header"]["flags"] |= NLM_F_CREATE | (0 if what.startswith("flood") else NLM_F_REPLACE)
-    message["family"], message["ifindex"], message["state"], message["flags"] = family, index, state, flags
-    message["attrs"] = attrs
+    message["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK | mode
+    for name, value in fields.items():
+        message[name] = value
+    message["ifindex"] = index
+    pairs = (("NDA_LLADDR", mac), ("NDA_DST", None if address is None else str(address)))
+    message["attrs"] = [(name, value) for name, value in pairs if value is not None]
     return Request(message, what)
+
+
+REPLACE = NLM_F_CREATE | NLM_F_REPLACE
 
 
 def add_neighbour(index: int, address: Address, mac: str) -> Request:
     """A permanent neighbour of a link."""
-    family = wire.AF_INET if address.version == 4 else wire.AF_INET6
-    attrs = [("NDA_DST", str(address)), ("NDA_LLADDR", mac)]
-    return _neighbour(RTM_NEWNEIGH, f"add neighbour {address}", index, attrs, family=family, state=NUD_PERMANENT)
+    what, entry = f"add neighbour {address}", {"family": FAMILY[address.version], "state": NUD_PERMANENT}
+    return _neighbour(RTM_NEWNEIGH, what, index, entry, mac=mac, address=address, mode=REPLACE)
 
 
 def delete_neighbour(index: int, address: Address) -> Request:
     """Forget a neighbour."""
-    family = wire.AF_INET if address.version == 4 else wire.AF_INET6
-    return _neighbour(
-        RTM_DELNEIGH, f"delete neighbour {address}", index, [("NDA_DST", str(address))], family=family, state=0
-    )
+    what, entry = f"delete neighbour {address}", {"family": FAMILY[address.version]}
+    return _neighbour(RTM_DELNEIGH, what, index, entry, address=address)
 
 
 def add_forwarding(index: int, mac: str, endpoint: Address) -> tuple[Request, Request]:
     """Have a MAC lead into a tunnel, for its bridge, and there to an endpoint, for the tunnel."""
-    what, attrs = f"forward {mac} to {endpoint}", [("NDA_LLADDR", mac)]
+    what = f"forward {mac} to {endpoint}"
+    own = {"family": wire.AF_BRIDGE, "state": NUD_PERMANENT, "flags": NTF_SELF}
+    bridges = {"family": wire.AF_BRIDGE, "state": NUD_NOARP, "flags": NTF_MASTER}
     return (
-        _neighbour(
-            RTM_NEWNEIGH,
-            what,
-            index,
-            [*attrs, ("NDA_DST", str(endpoint))],
-            family=wire.AF_BRIDGE,
-            state=NUD_PERMANENT,
-            flags=NTF_SELF,
-        ),
-        _neighbour(RTM_NEWNEIGH, what, index, attrs, family=wire.AF_BRIDGE, state=NUD_NOARP, flags=NTF_MASTER),
+        _neighbour(RTM_NEWNEIGH, what, index, own, mac=mac, address=endpoint, mode=REPLACE),
+        _neighbour(RTM_NEWNEIGH, what, index, bridges, mac=mac, mode=REPLACE),
     )
 
 
 def delete_forwarding(index: int, mac: str) -> tuple[Request, Request]:
     """Forget where a MAC leads."""
-    attrs, family = [("NDA_LLADDR", mac)], wire.AF_BRIDGE
+    what, family = f"stop forwarding {mac}", wire.AF_BRIDGE
     return (
-        _neighbour(RTM_DELNEIGH, f"stop forwarding {mac}", index, attrs, family=family, state=0, flags=NTF_MASTER),
-        _neighbour(RTM_DELNEIGH, f"stop forwarding {mac}", index, attrs, family=family, state=0, flags=NTF_SELF),
+        _neighbour(RTM_DELNEIGH, what, index, {"family": family, "flags": NTF_MASTER}, mac=mac),
+        _neighbour(RTM_DELNEIGH, what, index, {"family": family, "flags": NTF_SELF}, mac=mac),
     )
 
 
-NOBODY = "00:00:00:00:00:00"
+def flood_to(index: int, endpoint: Address) -> Request:
+    """Have a tunnel send to one more endpoint what is for everybody (the entry of all-zero, bridge(8))."""
+    what, entry = f"flood to {endpoint}", {"family": wire.AF_BRIDGE, "state": NUD_PERMANENT, "flags": NTF_SELF}
+    mode = NLM_F_CREATE | NLM_F_APPEND
+    return _neighbour(RTM_NEWNEIGH, what, index, entry, mac=NOBODY, address=endpoint, mode=mode)
 
 
-def flood_to(index: int, endpoint: Address, *, stop: bool = False) -> Request:
-    """Have a tunnel send to an endpoint what is for everybody, or not any more (the entry of all-zero, bridge(8))."""
-    attrs = [("NDA_LLADDR", NOBODY), ("NDA_DST", str(endpoint))]
-    command, what = (RTM_DELNEIGH, "stop flooding") if stop else (RTM_NEWNEIGH, "flood")
-    if not stop:
-        what = f"flood to {endpoint}"
-    request = _neighbour(command, what, index, attrs, family=wire.AF_BRIDGE, state=NUD_PERMANENT, flags=NTF_SELF)
-    if not stop:
-        request.message["header"]["flags"] |= 0x800  # NLM_F_APPEND: one more destination
-    return request
+def stop_flooding(index: int, endpoint: Address) -> Request:
+    """Do not send it there any more."""
+    what, entry = f"stop flooding to {endpoint}", {"family": wire.AF_BRIDGE, "flags": NTF_SELF}
+    return _neighbour(RTM_DELNEIGH, what, index, entry, mac=NOBODY, address=endpoint)
 
 
 def mark_port(index: int, alias: str) -> Request:

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import Denied, Exists, Invalid, NetError, Unavailable
+from ..errors import Denied, Exists, Invalid, NetError, NotFound, Unavailable
 
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
@@ -47,8 +47,22 @@ def _elsewhere() -> Iterator[None]:
         _call(back, "return to the own network namespace")
 
 
-def create_here(path: Path, setup: Callable[[], None] | None = None) -> None:
-    """As `create`, on the calling thread, which must not be the event loop's."""
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """A file descriptor of the namespace kept at `path`. NotFound."""
+    try:
+        target = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise NotFound(f"network namespace {path}: {error.strerror}") from error
+    try:
+        yield target
+    finally:
+        os.close(target)
+
+
+@contextlib.contextmanager
+def _kept(path: Path) -> Iterator[None]:
+    """A new file to keep a namespace at; what fails in the block leaves none. Exists."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
@@ -57,57 +71,45 @@ def create_here(path: Path, setup: Callable[[], None] | None = None) -> None:
     except OSError as error:
         raise NetError(f"network namespace {path}: {error.strerror}") from error
     try:
-        with _elsewhere():
-            _call(_libc.unshare(CLONE_NEWNET), "new network namespace")
-            _call(_libc.mount(SELF.encode(), os.fsencode(path), None, MS_BIND, None), f"keep network namespace {path}")
-            if setup:
-                setup()
+        yield
     except BaseException:
         remove(path)
         raise
+
+
+def _bind(source: str, path: Path) -> None:
+    bound = _libc.mount(os.fsencode(source), os.fsencode(path), None, MS_BIND, None)
+    _call(bound, f"keep network namespace {path}")
+
+
+def create_here(path: Path, setup: Callable[[], None] | None = None) -> None:
+    """As `create`, on the calling thread, which must not be the event loop's."""
+    with _kept(path), _elsewhere():
+        _call(_libc.unshare(CLONE_NEWNET), "new network namespace")
+        _bind(SELF, path)
+        if setup:
+            setup()
 
 
 def keep(source: Path, path: Path) -> None:
-    """Keep another's namespace at `path`, too. Invalid when `source` is none."""
+    """Keep another's namespace at `path`, too. Invalid when `source` is none, Exists."""
     if not alive(source):
         raise Invalid(f"{source} is no network namespace; give one's path, as /run/netns/NAME or /proc/PID/ns/net")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
-    except OSError as error:
-        raise NetError(f"network namespace {path}: {error.strerror}") from error
-    try:
-        bound = _libc.mount(os.fsencode(source), os.fsencode(path), None, MS_BIND, None)
-        _call(bound, f"keep network namespace {source}")
-    except BaseException:
-        remove(path)
-        raise
+    with _kept(path):
+        _bind(str(source), path)
 
 
 def inside_here(path: Path, act: Callable[[], T]) -> T:
     """As `inside`, on the calling thread, which must not be the event loop's."""
-    try:
-        target = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise NetError(f"network namespace {path}: {error.strerror}") from error
-    try:
-        with _elsewhere():
-            _call(_libc.setns(target, CLONE_NEWNET), f"enter network namespace {path}")
-            return act()
-    finally:
-        os.close(target)
+    with opened(path) as target, _elsewhere():
+        _call(_libc.setns(target, CLONE_NEWNET), f"enter network namespace {path}")
+        return act()
 
 
 def enter(path: Path) -> None:
-    """Move the calling thread into the namespace kept at `path`, for good. Denied, NetError."""
-    try:
-        target = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise NetError(f"network namespace {path}: {error.strerror}") from error
-    try:
+    """Move the calling thread into the namespace kept at `path`, for good. NotFound, Denied."""
+    with opened(path) as target:
         _call(_libc.setns(target, CLONE_NEWNET), f"enter network namespace {path}")
-    finally:
-        os.close(target)
 
 
 def create(path: Path, setup: Callable[[], None] | None = None) -> None:

@@ -6,14 +6,13 @@ remote port is a forwarding entry of the bridge and of the tunnel, and a permane
 bridge answers ARP and neighbour solicitations itself (neigh_suppress, bridge(8)), so that neither crosses the tunnel.
 """
 
-import os
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 
 from ..errors import NotFound
 from ..model import Address
 from ..specs import RemoteSpec, Spec, TunnelSpec
-from . import announce, netlink, wire
+from . import announce, netlink, netns, wire
 from .netlink import NOBODY, Netlink
 from .place import Place
 
@@ -49,16 +48,14 @@ class Overlay:
         return found
 
     def _tunnel(self, link: wire.Link, bridge: str, entries: Iterable[wire.Neighbour]) -> TunnelSpec:
-        local = link.data.get(VXLAN_LOCAL) or link.data.get(VXLAN_LOCAL6) or bytes(4)
-        flood = [entry.address for entry in entries if entry.mac == NOBODY and entry.address is not None]
         return TunnelSpec(
             tenant=self._tenant,
             ifname=link.name,
             bridge=bridge,
             vni=link.number(VXLAN_ID),
-            local=ip_address(local),
+            local=_local(link),
             mtu=link.mtu,
-            flood=_sorted(flood),
+            flood=_sorted(_flooded(entries)),
             up=link.up,
         )
 
@@ -93,27 +90,22 @@ class Overlay:
             there = None
         if there is None:
             assert self._place.path is not None
-            target = os.open(self._place.path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                self._host.do(
-                    [netlink.new_vxlan(spec.ifname, vni=spec.vni, local=spec.local, netns=target, mtu=spec.mtu)]
-                )
-            finally:
-                os.close(target)
+            with netns.opened(self._place.path) as target:
+                tunnel = netlink.new_vxlan(spec.ifname, vni=spec.vni, local=spec.local, netns=target, mtu=spec.mtu)
+                self._host.do([tunnel])
         index, bridge = self._index(spec.ifname), self._index(spec.bridge)
         alias = f"{self._prefix}{key}"
         self._netlink.do([netlink.enslave(index, bridge), netlink.mark_link(index, alias, mtu=spec.mtu)])
-        self._netlink.do([netlink.join_tunnel(index, bridge=bridge, alias=alias, flood=bool(spec.flood))])
+        self._netlink.do([netlink.join_tunnel(index, alias=alias, flood=bool(spec.flood))])
         self._flood(index, spec.flood)
 
     def _another(self, link: wire.Link, spec: TunnelSpec) -> bool:
-        local = link.data.get(VXLAN_LOCAL) or link.data.get(VXLAN_LOCAL6) or bytes(4)
-        return link.kind != "vxlan" or link.number(VXLAN_ID) != spec.vni or ip_address(local) != spec.local
+        return link.kind != "vxlan" or link.number(VXLAN_ID) != spec.vni or _local(link) != spec.local
 
     def _flood(self, index: int, wanted: tuple[Address, ...]) -> None:
         entries = [entry for entry in self._netlink.neighbours(wire.AF_BRIDGE) if entry.index == index]
-        have = {entry.address for entry in entries if entry.mac == NOBODY and entry.address is not None}
-        self._netlink.do([netlink.flood_to(index, address, stop=True) for address in have - {*wanted}], missing_ok=True)
+        have = {*_flooded(entries)}
+        self._netlink.do([netlink.stop_flooding(index, address) for address in have - {*wanted}], missing_ok=True)
         self._netlink.do([netlink.flood_to(index, address) for address in wanted if address not in have])
 
     def set_remote(self, spec: RemoteSpec) -> None:
@@ -142,6 +134,14 @@ class Overlay:
         if link is None:
             raise NotFound(f"link {ifname}: no such device")
         return link.index
+
+
+def _local(link: wire.Link) -> Address:
+    return ip_address(link.data.get(VXLAN_LOCAL) or link.data.get(VXLAN_LOCAL6) or bytes(4))
+
+
+def _flooded(entries: Iterable[wire.Neighbour]) -> list[Address]:
+    return [entry.address for entry in entries if entry.mac == NOBODY and entry.address is not None]
 
 
 def _by_mac(entries: Iterable[wire.Neighbour]) -> dict[tuple[int, str], list[Address]]:

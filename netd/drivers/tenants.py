@@ -73,15 +73,15 @@ class Tenants:
         self._tune(path, spec)
 
     def _leads(self, path: Path, link: wire.Link) -> bool:
-        inner = netns.inside_here(path, lambda: _uplink())
+        inner = netns.inside_here(path, _uplink)
         return inner is not None and inner.iflink == link.index
 
     def _connect(self, path: Path, spec: TenantSpec) -> None:
         index = netlink.index_of(spec.ifname)
-        with path.open() as target:
+        with netns.opened(path) as target:
             self._host.do(
                 (
-                    netlink.new_veth(spec.ifname, UPLINK, peer_netns=target.fileno(), index=index, up=False),
+                    netlink.new_veth(spec.ifname, UPLINK, peer_netns=target, index=index, up=False),
                     netlink.mark_link(index, f"{self._prefix}{spec.name}", mtu=spec.mtu),
                 )
             )
