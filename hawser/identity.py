@@ -57,27 +57,28 @@ def hold(run: Path, option: str = "--run") -> TextIO:
     return lock
 
 
+def _source(far: IPv4Address | IPv6Address, port: int) -> IPv4Address | IPv6Address | None:
+    """The address this machine sends from to another; None when there is no way there."""
+    with socket.socket(socket.AF_INET if far.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            # connecting a datagram socket sends nothing; it only chooses the source (ip(7))
+            probe.connect((str(far), port))
+        except OSError:
+            return None
+        return ip_address(probe.getsockname()[0])
+
+
 def address_towards(host: str, port: int) -> IPv4Address | IPv6Address | None:
     """The address this machine has towards another; None when that is no address, or this machine itself."""
     try:
         far = ip_address(host)
-        with socket.socket(socket.AF_INET if far.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.connect((host, port))  # sends nothing
-            found = ip_address(probe.getsockname()[0])
-    except (ValueError, OSError):
+    except ValueError:
         return None
-    return None if found.is_loopback or found == far else found
+    found = _source(far, port)
+    return None if found is None or found.is_loopback or found == far else found
 
 
 def own_addresses() -> tuple[IPv4Address | IPv6Address, ...]:
     """The addresses this machine has towards the default route, IPv4 first; 127.0.0.1 without one."""
-    found = []
-    for family, far in ((socket.AF_INET, "198.51.100.255"), (socket.AF_INET6, "2001:db8:ffff::1")):
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            try:
-                # connecting a datagram socket sends nothing; it only chooses the source (ip(7))
-                probe.connect((far, 9))
-            except OSError:
-                continue
-            found.append(ip_address(probe.getsockname()[0]))
-    return tuple(found) or (ip_address("127.0.0.1"),)
+    found = (_source(ip_address(far), 9) for far in ("198.51.100.255", "2001:db8:ffff::1"))
+    return tuple(address for address in found if address) or (ip_address("127.0.0.1"),)

@@ -6,6 +6,7 @@ that could not be opened (a bridge that is not up yet) are tried again by the re
 """
 
 import asyncio
+import socket
 from collections.abc import Sequence
 
 from hawser.mesh.agent import Mesh
@@ -29,7 +30,7 @@ class Names:
         self._mesh = mesh
         self._net = net
         self._containers = containers
-        self._server = DnsServer(self._lookup, port=port, make=net.make_socket)
+        self._server = DnsServer(self._lookup, port=port, make=self._make)
         self._wake = asyncio.Event()
         self._failures: list[str] = []
         self._hosts: tuple[Instance, ...] = ()
@@ -77,20 +78,20 @@ class Names:
 
     async def _once(self) -> float | None:
         networks = self._net.present()
-        listeners = [
-            Listener(
-                tenant=network.tenant,
-                addresses=network.gateways,
-                place=network.tenant,
-                forward=not network.internal,
-                hidden=tuple(
-                    subnet
-                    for other in networks
-                    if other.tenant == network.tenant and other.key not in self._net.fabric.joined(network.key)
-                    for subnet in other.subnets
-                ),
-            )
-            for network in networks
-        ]
+        listeners = [self._listener(network, networks) for network in networks]
         self._failures = [f"dns {address}: {reason}" for address, reason in (await self._server.set(listeners)).items()]
         return RETRY if self._failures else None
+
+    def _listener(self, network: model.Network, networks: Sequence[model.Network]) -> Listener:
+        joined = self._net.fabric.joined(network.key)
+        others = [other for other in networks if other.tenant == network.tenant and other.key not in joined]
+        return Listener(
+            tenant=network.tenant,
+            addresses=network.gateways,
+            place=network.tenant,
+            forward=not network.internal,
+            hidden=tuple(subnet for other in others for subnet in other.subnets),
+        )
+
+    def _make(self, tenant: str, family: int, kind: int) -> socket.socket:
+        return self._net.within(tenant, lambda: socket.socket(family, kind))

@@ -311,9 +311,7 @@ class Node:
         """The socket by which a check reaches an address: in the tenant's namespace when it is one of its networks."""
         if not self.net.reaches(tenant, address):
             return stream(address)
-        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-        kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        return await asyncio.to_thread(self.net.make_socket, tenant, family, kind)
+        return await asyncio.to_thread(self.net.within, tenant, lambda: stream(address))
 
     async def _check(self, announcement: Announcement, argv: Sequence[str]) -> int:
         """Run an exec check: in the container that the announcement is for, else on this machine."""

@@ -101,14 +101,14 @@ class NetAgent:
         fabric = self.fabric
         return tuple(fabric.networks[key] for key in sorted(fabric.present(self._shared.machine)))
 
-    def make_socket(self, tenant: str, family: int, kind: int) -> socket.socket:
-        """A socket in a tenant's namespace on this machine. OSError when the tenant has none here. Blocks for a
+    def within(self, tenant: str, make: Callable[[], socket.socket]) -> socket.socket:
+        """A socket made in a tenant's namespace on this machine. OSError when the tenant has none here. Blocks for a
         moment."""
         path = self.tenant_path(tenant)
         if path is None:
             raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
         try:
-            return netns.inside(path, lambda: socket.socket(family, kind))
+            return netns.inside(path, make)
         except NetError as error:
             raise OSError(errno.EADDRNOTAVAIL, str(error)) from error
 

@@ -59,9 +59,8 @@ class Allow(msgspec.Struct, forbid_unknown_fields=True):
     name: str | None = None
 
 
-def _objects(node: Node) -> Objects:
-    found: Objects = node.net.objects
-    return found
+def _objects(request: web.Request) -> Objects:
+    return node_of(request).net.objects
 
 
 def _where(request: web.Request) -> tuple[str, str]:
@@ -86,7 +85,7 @@ def _encoded(thing: Object, bound: Mapping[str, str] | None = None) -> dict[str,
 @routes.get("/v1/tenants")
 async def tenants(request: web.Request) -> web.Response:
     """Those with a record, and those that have networks."""
-    world = await _objects(node_of(request)).world()
+    world = await _objects(request).world()
     things = world.things.values()
     networks = [thing.tenant for thing in things if isinstance(thing, Network)]
     found = {name: Tenant(name=name) for name in networks}
@@ -97,7 +96,7 @@ async def tenants(request: web.Request) -> web.Response:
 @routes.get("/v1/tenants/{name}")
 async def tenant(request: web.Request) -> web.Response:
     name = request.match_info["name"]
-    world = await _objects(node_of(request)).world()
+    world = await _objects(request).world()
     record, has = world.things.get(f"tenant:{name}"), checks.belongings(name, world)
     if record is None and not has:
         raise Fault(f"tenant {name} does not exist", "not-found")
@@ -132,7 +131,7 @@ def _end(node: Node, name: str) -> str:
 @routes.post("/v1/policies/allow")
 async def allowing(request: web.Request) -> web.Response:
     wanted = await body(request, Allow)
-    objects = _objects(node_of(request))
+    objects = _objects(request)
     plain = {name: value for name, value in (("proto", wanted.proto), ("ports", wanted.ports)) if value}
     rule: Rule = forms.whole_form(policies.RULE, "policy", {"direction": str(Direction.INGRESS), **plain})
     made = allow.policies(
@@ -148,7 +147,7 @@ async def allowing(request: web.Request) -> web.Response:
 
 @routes.get(SET)
 async def listing(request: web.Request) -> web.Response:
-    objects, word = _objects(node_of(request)), PLACES[request.match_info["place"]]
+    objects, word = _objects(request), PLACES[request.match_info["place"]]
     bound = await objects.bound() if word == "port" else None
     return web.json_response([_encoded(thing, bound) for thing in await objects.listing(word)])
 
@@ -168,13 +167,13 @@ async def replace(request: web.Request) -> web.Response:
 async def _put(request: web.Request, word: str, *, new: bool) -> web.Response:
     plain = await body(request, dict[str, Any])
     thing: Object = forms.whole_form(KINDS[word].form, word, plain)
-    return web.json_response(_encoded(await _objects(node_of(request)).put(thing, new=new)))
+    return web.json_response(_encoded(await _objects(request).put(thing, new=new)))
 
 
 @routes.get(OWNED)
 @routes.get(ALONE)
 async def show(request: web.Request) -> web.Response:
-    objects, (word, key) = _objects(node_of(request)), _where(request)
+    objects, (word, key) = _objects(request), _where(request)
     thing = await objects.get(word, key)
     return web.json_response(_encoded(thing, await objects.bound() if isinstance(thing, Reservation) else None))
 
@@ -182,7 +181,7 @@ async def show(request: web.Request) -> web.Response:
 @routes.delete(OWNED)
 @routes.delete(ALONE)
 async def remove(request: web.Request) -> web.Response:
-    await _objects(node_of(request)).remove(*_where(request))
+    await _objects(request).remove(*_where(request))
     return web.json_response({})
 
 
@@ -209,7 +208,7 @@ async def applying(request: web.Request) -> web.Response:
         if asked.only is not None and word not in asked.only:
             raise Fault(f"{each.where}: {word} is not among {', '.join(asked.only)}; use hawser apply", "usage")
     node = node_of(request)
-    done = await apply(_objects(node), node.net, wanted, owner=owner, prune=asked.prune, dry_run=asked.dry_run)
+    done = await apply(node.net.objects, node.net, wanted, owner=owner, prune=asked.prune, dry_run=asked.dry_run)
     return web.json_response({"steps": [_step(each) for each in done], "objects": len(wanted)})
 
 

@@ -18,7 +18,7 @@ from hawser.netd.model import Direction, Peer, Policy, Router, Rule, Selector
 from hawser.netd.objects.catalogue import Objects
 from hawser.store import Store
 
-from .machines import ask, ping, serving, shut, silent
+from .machines import ask, ping, serving, shut, silent, within
 
 pytestmark = pytest.mark.root
 
@@ -179,3 +179,34 @@ async def test_a_policy_holds_across_machines(machines: list[Machine], store: St
         await until(lambda: ask(m1.paths["a"], ip(b), 80, timeout=0.3), "what the policy allows")
         await until(lambda: shut(m1.paths["a"], ip(b), 81), "the policy")
         assert await asyncio.to_thread(ask, m1.paths["a"], ip(c), 81), "of the other network it says nothing"
+
+
+@pytest.mark.parametrize("multicast", [True, False])
+async def test_what_is_for_everybody_passes_between_machines_only_where_it_is_wanted(
+    machines: list[Machine], multicast: bool
+) -> None:
+    m1, m2, _ = machines
+    spec = {"tenant": "t", "name": "n", "subnets": ["10.0.0.0/24"], "multicast": multicast}
+    await m1.net.create_network(spec)
+    await m1.box("a", "t", "n")
+    b, here = await m2.box("b", "t", "n"), await m1.box("here", "t", "n")
+    await until(lambda: ping(m1.paths["a"], ip(b), timeout=0.3), "the tunnel")
+
+    def heard(path: str) -> bool:
+        with within(path, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as server:
+            server.bind(("0.0.0.0", 7))
+            server.settimeout(0.3)
+            with within(m1.paths["a"], lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+                client.sendto(b"all", ("10.0.0.255", 7))
+            try:
+                return server.recv(10) == b"all"
+            except TimeoutError:
+                return False
+
+    await until(lambda: heard(m1.paths["here"]), f"the neighbour {here.sandbox}")
+    if multicast:
+        await until(lambda: heard(m2.paths["b"]), "the other machine's")
+    else:
+        assert not await asyncio.to_thread(heard, m2.paths["b"])
+    assert await m1.net.plan() == ()
