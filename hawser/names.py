@@ -77,14 +77,14 @@ class Names:
                 continue
 
     async def _once(self) -> float | None:
-        networks = self._net.present()
-        listeners = [self._listener(network, networks) for network in networks]
+        listeners = [self._listener(network) for network in self._net.present()]
         self._failures = [f"dns {address}: {reason}" for address, reason in (await self._server.set(listeners)).items()]
         return RETRY if self._failures else None
 
-    def _listener(self, network: model.Network, networks: Sequence[model.Network]) -> Listener:
-        joined = self._net.fabric.joined(network.key)
-        others = [other for other in networks if other.tenant == network.tenant and other.key not in joined]
+    def _listener(self, network: model.Network) -> Listener:
+        fabric = self._net.fabric
+        joined = fabric.joined(network.key)
+        others = [other for other in fabric.of_tenant(network.tenant) if other.key not in joined]
         return Listener(
             tenant=network.tenant,
             addresses=network.gateways,

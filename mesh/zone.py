@@ -53,7 +53,7 @@ NODATA, NXDOMAIN = Answer(), Answer(rcode=Rcode.NXDOMAIN)
 class Listener:
     """Where a tenant's containers ask: the gateways of their networks (UDP and TCP), and whether names of others are
     asked of the machine's resolvers. Addresses in a `hidden` subnet are not given: networks of one tenant do not reach
-    each other, so these are the subnets of its other networks on this node."""
+    each other unless a router joins them, so these are the subnets of its others."""
 
     tenant: str
     addresses: tuple[Address, ...]

@@ -287,10 +287,14 @@ def check_labels(labels: object) -> dict[str, str]:
     if not isinstance(labels, Mapping):
         raise Invalid(f"labels {labels!r}: give names with texts")
     for name, text in labels.items():
-        for part in (name, text):
-            if not isinstance(part, str) or len(part) > 255 or not part.isprintable():
-                raise Invalid(f"label {name!r}={text!r}: give plain text of at most 255 characters")
+        if not fits_label(name) or not fits_label(text):
+            raise Invalid(f"label {name!r}={text!r}: give plain text of at most 255 characters")
     return dict(labels)
+
+
+def fits_label(part: object) -> bool:
+    """Whether this can be a label's name or text: no policy speaks of any other."""
+    return isinstance(part, str) and len(part) <= 255 and part.isprintable()
 
 
 QOS = ("ingress", "egress", "dscp")

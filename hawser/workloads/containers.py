@@ -18,6 +18,7 @@ from hawser.runtime.model import ContainerSpec, State, check
 
 from ..faults import Fault
 from . import view
+from .model import port_labels
 
 DOMAIN = "mesh.internal"
 DEFAULT_NETWORK = "default"
@@ -155,6 +156,7 @@ class Containers:
             network=wiring.network,
             addresses=wiring.addresses,
             publish=wiring.publish,
+            labels=port_labels(spec.labels),
         )
         return replace(
             spec, netns=path, dns=view.resolv_conf(attachment, DOMAIN), hosts=view.hosts(attachment, spec.hostname)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from hawser.netd.parse import fits_label
 from hawser.runtime.model import Mount
 
 from ..faults import Fault
@@ -90,6 +91,12 @@ def check_labels(labels: Mapping[str, str]) -> None:
             raise Fault(
                 f"label {label!r}: names that begin with {OWN_LABELS} are hawser's own; choose another", "usage"
             )
+
+
+def port_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Of a container's labels, those by which policies may know its ports: the caller's own that fit a policy."""
+    pairs = ((name, text) for name, text in labels.items() if not name.startswith(OWN_LABELS))
+    return {name: text for name, text in pairs if fits_label(name) and fits_label(text)}
 
 
 def check_name(name: str) -> str:

@@ -13,7 +13,7 @@ from hawser.runtime.model import ContainerSpec, Limits, LogLine, State
 from ..faults import Fault
 from . import model, view
 from .containers import REMOVE, Containers, Wiring, new_id
-from .model import ExecRequest, Interface, KillRequest, RunRequest
+from .model import ExecRequest, Interface, KillRequest, RunRequest, port_labels
 
 
 class Verbs:
@@ -89,7 +89,12 @@ class Verbs:
         ifname = wanted.ifname or self._free_ifname(spec.id)
         await self._containers.ensure_network(wanted.tenant, wanted.network)
         attachment = await self._net.attach(
-            spec.id, tenant=wanted.tenant, network=wanted.network, ifname=ifname, addresses=wanted.addresses
+            spec.id,
+            tenant=wanted.tenant,
+            network=wanted.network,
+            ifname=ifname,
+            addresses=wanted.addresses,
+            labels=port_labels(spec.labels),
         )
         return attachment.addresses
 

@@ -155,6 +155,34 @@ def test_names_lead_only_where_the_network_leads(clean: NodeProcess) -> None:
     assert probes.resolve(sandboxes["two"], two["gateways"][0], "one.default.mesh.internal") == (0, 0)
 
 
+def test_a_policy_by_labels_decides_between_containers_of_joined_networks(clean: NodeProcess) -> None:
+    """From the command line alone; `--label` is what policies know a container by."""
+    for network in ("front", "back"):
+        clean.hawser("net", "create", network)
+    httpd = ("/bin/httpd", "-f", "-p", "80", "-h", "/www")
+    clean.hawser("run", "-d", "--net", "back", "--name", "db", "-l", "app=db", "busybox", *httpd)
+    clean.hawser("run", "-d", "--net", "front", "--name", "web", "-l", "app=web", "busybox", *SLEEP)
+    clean.hawser("run", "-d", "--net", "front", "--name", "other", "busybox", *SLEEP)
+    db = clean.client.get("/v1/containers/db")["interfaces"][0]["addresses"][0].split("/")[0]
+    inside = {name: Path(clean.client.get(f"/v1/containers/{name}")["netns"]) for name in ("web", "other")}
+    assert not probes.reaches(inside["web"], db, 80), "no router, no way"
+    assert clean.hawser("policy", "explain", "web", "db", "80").out.splitlines()[-1].startswith("DENIED")
+    assert clean.hawser("net", "router", "create", "--network", "front", "--network", "back", "core").code == 0
+    for name in inside:
+        until(lambda name=name: probes.reaches(inside[name], db, 80), what=f"the way of {name}")
+    made = clean.hawser("policy", "allow", "--to", "label=app=db", "--from", "label=app=web", "--proto", "tcp")
+    assert made.code == 0, made.err
+    until(lambda: not probes.reaches(inside["other"], db, 80), what="the policy")
+    assert probes.reaches(inside["web"], db, 80)
+    assert clean.hawser("policy", "explain", "web", "db", "80").out.splitlines()[-1].startswith("ALLOWED")
+    assert clean.hawser("policy", "explain", "other", "db", "80").out.splitlines()[-1].startswith("DENIED")
+    assert clean.client.get("/v1/plan") == []
+    refused = clean.hawser("net", "rm", "front")
+    assert (refused.code, len(refused.err.splitlines())) == (4, 1)
+    assert clean.hawser("policy", "rm", made.out.strip()).code == 0
+    assert clean.hawser("net", "router", "rm", "core").code == 0
+
+
 def test_a_published_port_answers_and_cannot_be_published_twice(clean: NodeProcess) -> None:
     httpd = ("/bin/httpd", "-f", "-p", "80", "-h", "/www")
     assert clean.hawser("run", "-d", "--name", "a", "-p", "8088:80", "busybox", *httpd).code == 0
