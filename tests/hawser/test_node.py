@@ -168,8 +168,7 @@ def test_a_policy_by_labels_decides_between_containers_of_joined_networks(clean:
     assert not probes.reaches(inside["web"], db, 80), "no router, no way"
     assert clean.hawser("policy", "explain", "web", "db", "80").out.splitlines()[-1].startswith("DENIED")
     assert clean.hawser("net", "router", "create", "--network", "front", "--network", "back", "core").code == 0
-    for name in inside:
-        until(lambda name=name: probes.reaches(inside[name], db, 80), what=f"the way of {name}")
+    until(lambda: all(probes.reaches(each, db, 80) for each in inside.values()), what="the way")
     made = clean.hawser("policy", "allow", "--to", "label=app=db", "--from", "label=app=web", "--proto", "tcp")
     assert made.code == 0, made.err
     until(lambda: not probes.reaches(inside["other"], db, 80), what="the policy")

@@ -40,35 +40,20 @@ def agree(stage: Stage, fabric: Fabric, sent: Packet) -> bool:
 WEB1, WEB2, DB1, DB2, WORLD = "10.0.1.2", "10.0.1.3", "10.0.2.2", "10.0.2.3", "192.0.2.2"
 WEB16, WEB26, DB16, WORLD6 = "fd00:1::2", "fd00:1::3", "fd00:2::2", "2001:db8:1::2"
 EVERYTHING = Selector()
+WAYS = ((WEB1, WEB2), (WEB1, DB1), (WEB1, WORLD), (WORLD, DB1), (WEB16, WEB26), (WEB16, DB16), (WORLD6, WEB16))
 
 
 def test_without_policies_everything_passes(stage: Stage) -> None:
     fabric = world()
     stage.load(fabric)
-    for ends in (
-        (WEB1, WEB2),
-        (WEB1, DB1),
-        (WEB1, WORLD),
-        (WORLD, DB1),
-        (WEB16, WEB26),
-        (WEB16, DB16),
-        (WORLD6, WEB16),
-    ):
+    for ends in WAYS:
         assert agree(stage, fabric, packet(*ends))
 
 
 def test_a_default_of_deny_lets_nothing_pass(stage: Stage) -> None:
     fabric = world(default=Default.DENY)
     stage.load(fabric)
-    for ends in (
-        (WEB1, WEB2),
-        (WEB1, DB1),
-        (WEB1, WORLD),
-        (WORLD, DB1),
-        (WEB16, WEB26),
-        (WEB16, DB16),
-        (WORLD6, WEB16),
-    ):
+    for ends in WAYS:
         assert not agree(stage, fabric, packet(*ends))
 
 
