@@ -1,17 +1,20 @@
 """nftables in this process: libnftables through ctypes (libnftables(3)).
 
 A transaction costs 0.07 ms, spawning `nft` 16. Every call is one atomic kernel transaction. The context belongs to the
-namespace of the thread that uses it, so all calls come from one place, one at a time.
+namespace of the thread that made it. The library keeps state of its own beside it (1.0.6 takes types apart with
+strtok(3)), so calls are made one at a time, from whichever thread and for whichever context.
 """
 
 import ctypes
 import json
+import threading
 from typing import Any
 
 from ..errors import Denied, Exists, NetError, NotFound, Unavailable
 
 # NFT_CTX_OUTPUT_JSON and NFT_CTX_OUTPUT_NUMERIC_PROTO
 JSON, NUMERIC_PROTO = 1 << 4, 1 << 7
+ONE_AT_A_TIME = threading.Lock()
 WORDS: dict[str, type[NetError]] = {
     "Operation not permitted": Denied,
     "you must be root": Denied,
@@ -37,18 +40,23 @@ class Nft:
         lib.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
         lib.nft_ctx_output_set_flags.argtypes = [ctypes.c_void_p, ctypes.c_uint]
         self._lib = lib
-        self._context = lib.nft_ctx_new(0)
+        with ONE_AT_A_TIME:
+            self._context = lib.nft_ctx_new(0)
         lib.nft_ctx_buffer_error(self._context)
         lib.nft_ctx_buffer_output(self._context)
 
     def close(self) -> None:
-        self._lib.nft_ctx_free(self._context)
+        with ONE_AT_A_TIME:
+            self._lib.nft_ctx_free(self._context)
 
     def run(self, commands: str) -> str:
         """Run commands as one transaction and return what nft prints; when it is refused: Denied, NotFound, Exists,
         NetError with nft's words."""
-        if commands.strip() and self._lib.nft_run_cmd_from_buffer(self._context, commands.encode()) != 0:
-            raise self._refused()
+        if commands.strip():
+            with ONE_AT_A_TIME:
+                code = self._lib.nft_run_cmd_from_buffer(self._context, commands.encode())
+            if code != 0:
+                raise self._refused()
         return (self._lib.nft_ctx_get_output_buffer(self._context) or b"").decode(errors="replace")
 
     def table(self, name: str, family: str = "inet") -> list[dict[str, Any]] | None:
