@@ -10,6 +10,8 @@ import socket
 import struct
 from collections.abc import Iterable, Mapping
 
+from hawser.netd.qos import rates
+
 from ..errors import LabError, Unavailable
 from ..faults import Impairment
 from .rtnl import ACK, CREATE, EXCL, Batch, Rtnl, attribute, refused
@@ -17,10 +19,8 @@ from .rtnl import ACK, CREATE, EXCL, Batch, Rtnl, attribute, refused
 NEWQDISC, DELQDISC = 36, 37
 ROOT, HANDLE = 0xFFFFFFFF, 1 << 16
 TCA_KIND, TCA_OPTIONS = 1, 2
-TBF_PARMS, TBF_RATE64, TBF_BURST = 1, 4, 6
 NETEM_RATE, NETEM_RATE64, NETEM_LATENCY64 = 6, 8, 10
-ETHERNET, TICK, UINT32 = 1, 64, 0xFFFFFFFF  # TC_LINKLAYER_ETHERNET; nanoseconds of a scheduler's tick
-QUEUE_TIME, QUEUE_LEAST, BURST_TIME, BURST_LEAST = 0.1, 30_000, 0.01, 5_000  # seconds and bytes
+BURST_LEAST = 5_000  # bytes
 NETEM_PACKETS = 10_000
 
 
@@ -40,27 +40,17 @@ class Queues(Batch):
 
 
 def _tbf(rate: int) -> bytes:
-    speed = rate // 8
-    burst = max(int(speed * BURST_TIME), BURST_LEAST)
-    limit = burst + max(int(speed * QUEUE_TIME), QUEUE_LEAST)
-    ticks = min(burst * 1_000_000_000 // speed // TICK, UINT32)
-    spec = struct.pack("=BBHhHI", 0, ETHERNET, 0, 0, 0, min(speed, UINT32))
-    parameters = spec + bytes(12) + struct.pack("=III", min(limit, UINT32), ticks, 0)
-    return (
-        attribute(TBF_PARMS, parameters)
-        + attribute(TBF_RATE64, struct.pack("=Q", speed))
-        + attribute(TBF_BURST, struct.pack("=I", min(burst, UINT32)))
-    )
+    return rates.tbf(rates.bucket(rate, BURST_LEAST))
 
 
 def _netem(how: Impairment) -> bytes:
     nanoseconds = round(how.delay * 1e9)
-    options = struct.pack("=IIIIII", min(nanoseconds // TICK, UINT32), NETEM_PACKETS, 0, 0, 0, 0)
+    options = struct.pack("=IIIIII", min(nanoseconds // rates.TICK, rates.UINT32), NETEM_PACKETS, 0, 0, 0, 0)
     options += attribute(NETEM_LATENCY64, struct.pack("=q", nanoseconds))
     if how.rate is not None:
         speed = how.rate // 8
         options += attribute(NETEM_RATE64, struct.pack("=Q", speed))
-        options += attribute(NETEM_RATE, struct.pack("=IiIi", min(speed, UINT32), 0, 0, 0))
+        options += attribute(NETEM_RATE, struct.pack("=IiIi", min(speed, rates.UINT32), 0, 0, 0))
     return options
 
 

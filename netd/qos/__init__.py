@@ -1,0 +1,1 @@
+"""Quality of service and mirrors of ports on the `bridge` data plane."""

@@ -1,0 +1,1 @@
+"""What is seen of tenants' networks: counters, captures, loss and latency."""

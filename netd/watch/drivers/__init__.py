@@ -1,0 +1,1 @@
+"""Counters, captures and probes from the kernel."""
