@@ -5,6 +5,7 @@ back in the round that finds nothing left of it. Time and jitter are arguments.
 """
 
 import contextlib
+import functools
 
 from hawser.store import StoreError
 from hawser.store.reconcile import Step
@@ -12,8 +13,11 @@ from hawser.store.reconcile import Step
 from . import compile as compiler
 from . import rounds, specs
 from .errors import NetError
+from .fabric import Fabric
+from .policy.flush import stale
 from .shared import Shared
-from .specs import Spec
+from .specs import Spec, TenantSpec
+from .world import Kernel
 
 ALL = "netd:"
 
@@ -47,6 +51,7 @@ class Repair:
         if len(shared.intent.ports) < left:  # with its last port here a network goes, too
             with contextlib.suppress(NetError):
                 await shared.shed()
+        failures |= await self._settle()
         for status in shared.retries.statuses():
             if status.key not in late and status.key not in failures:
                 shared.retries.succeeded(status.key)
@@ -72,6 +77,20 @@ class Repair:
             shared.wake()
             raise NetError(f"cannot remove {key}: {error}") from error
 
+    async def _settle(self) -> dict[str, str]:
+        """Cut the connections that policies allow no longer, of every tenant of which that is not known to be done;
+        says what failed."""
+        shared, fabric = self._shared, self._shared.intent.fabric
+        failures: dict[str, str] = {}
+        here = {spec.name for spec in shared.standing.values() if isinstance(spec, TenantSpec)}
+        for tenant in sorted(here - shared.settled) if not shared.intent.unreadable else ():
+            try:
+                await shared.hands.do(functools.partial(_revise, fabric, tenant))
+                shared.settled.add(tenant)
+            except NetError as error:
+                failures[f"connections:{tenant}"] = str(error)
+        return failures
+
     async def _release_gone(self, pending: set[str]) -> dict[str, str]:
         """Give back what ports hold that are no longer wanted and no longer there; says what failed."""
         shared = self._shared
@@ -87,3 +106,7 @@ class Repair:
             except (NetError, StoreError) as error:
                 failures[f"port:{port.id}"] = str(error)
         return failures
+
+
+def _revise(fabric: Fabric, tenant: str, kernel: Kernel) -> int:
+    return kernel.revise(tenant, lambda found: stale(fabric, tenant, found))

@@ -17,6 +17,7 @@ from .claims import Claims
 from .compile import Site
 from .intent import Intent
 from .model import DEFAULT_MTU
+from .policy.flush import changed
 from .specs import Spec, TenantSpec, rank
 from .world import Kernel
 
@@ -33,7 +34,9 @@ class Hands(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Shared:
-    """One node's; `mtu` is the uplink's as last seen, `wake` has the loop look now."""
+    """One node's; `mtu` is the uplink's as last seen, `wake` has the loop look now. `settled` are the tenants whose
+    connections are known to be such as their policies allow: at first none, since nobody knows what the process before
+    this one left undone."""
 
     instance: str
     machine: str
@@ -46,6 +49,7 @@ class Shared:
     retries: Retries = field(default_factory=Retries)
     mtu: int = DEFAULT_MTU
     standing: dict[str, Spec] = field(default_factory=dict)
+    settled: set[str] = field(default_factory=set)
 
     @property
     def site(self) -> Site:
@@ -64,6 +68,7 @@ class Shared:
 
     def done(self, steps: Sequence[Step[Spec]]) -> None:
         """Note what has been done."""
+        self.settled -= changed(steps)
         for step in steps:
             if step.verb is Verb.DELETE:
                 self.standing.pop(step.key, None)

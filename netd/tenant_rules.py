@@ -19,6 +19,8 @@ from .policy import nft as policy
 from .rules import PARTED, Element
 
 UPLINK = "uplink"
+# the bit of a connection's mark that says that policies allow it no longer (drivers/conntrack.py)
+CUT = 1 << 30
 CHAINS = """
   map any4 { type inet_proto . inet_service : ipv4_addr . inet_service; }
   map any6 { type inet_proto . inet_service : ipv6_addr . inet_service; }
@@ -45,6 +47,7 @@ CHAINS = """
     tcp flags syn tcp option maxseg size set rt mtu
   }
   chain forward { type filter hook forward priority filter; policy drop;
+    ct mark & 0x40000000 != 0 reject with tcp reset
     ct state established,related accept
     iifname "uplink" ct status dnat goto policies
     iifname "uplink" drop

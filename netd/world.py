@@ -4,12 +4,13 @@ The real one is `drivers.world.World`; tests use one in memory that obeys the sa
 one thread. `apply` is idempotent: made twice is made once, and what is gone may be deleted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from hawser.store.reconcile import Step
 
 from .model import Publish, Subnet
+from .policy.flush import Connection
 from .specs import PortSpec, RuleSpec, Spec
 
 
@@ -30,6 +31,10 @@ class Kernel(Protocol):
 
     def add_rules(self, rules: Sequence[RuleSpec]) -> None:
         """Add elements of one tenant's tables in one transaction."""
+        ...
+
+    def revise(self, tenant: str, stale: Callable[[Sequence[Connection]], Collection[Connection]]) -> int:
+        """Cut those of a tenant's connections that are `stale`, and no others; returns how many."""
         ...
 
     def uplink_mtu(self) -> int:

@@ -1,24 +1,38 @@
-"""Forget UDP connections of a published port: they outlive what they lead to.
+"""Connections that the kernel goes on with although they should end: found among all, and cut or forgotten.
 
 conntrack keeps a UDP "connection" as long as packets come, with the translation it began with: a client that goes on
 sending would never reach a new container, nor one published after its first packet (moby#11998, plugins#123). So when a
-UDP port's element comes or goes, the entries with that original destination port are deleted. Messages:
-include/uapi/linux/netfilter/nfnetlink_conntrack.h.
+UDP port's element comes or goes, the entries with that original destination port are deleted; and those of a floating
+address, when what it leads to changes.
+
+What policies no longer allow (policy/flush.py) is deleted too, but for TCP, whose entries are marked and kept. Deleted,
+a TCP connection would come back: the next packet of whichever end is taken for a first one (nf_conntrack_tcp_loose),
+and where that end may speak to the other, the other's packets would be answers again. The entry knows who began; while
+it is marked the tenant's table resets what belongs to it, and a change back only takes the mark away. (OVN marks such
+connections for the same reason, ct_mark.blocked.) Messages: include/uapi/linux/netfilter/nfnetlink_conntrack.h.
 """
 
+import errno
+import os
 import socket
 import struct
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
 
 from ..errors import NetError
-from . import wire
+from ..model import Address
+from ..policy.flush import Connection
+from ..tenant_rules import CUT
+from . import tracked, wire
+from .tracked import ID, MARK, MARK_MASK, TUPLE_ORIG, Attributes, Entry
 
-NETLINK_NETFILTER = 12
-GET, DELETE = (1 << 8) | 1, (1 << 8) | 2
-NEW = 1 << 8
-ACK = 0x4
-TUPLE_ORIG, TUPLE_PROTO, PROTO_DPORT, PROTO_NUM, ID = 1, 2, 3, 1, 12
+T = TypeVar("T")
+NETLINK_NETFILTER, SO_RCVBUFFORCE = 12, 33
+NEW, GET, DELETE = 1 << 8, (1 << 8) | 1, (1 << 8) | 2
+ACK, TRIES, BATCH = 0x4, 10, 64
 UDP = 17
 NLA_NESTED = 0x8000
+Request = tuple[int, int, int, bytes]
 
 
 class Conntrack:
@@ -26,6 +40,10 @@ class Conntrack:
 
     def __init__(self) -> None:
         self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+        try:
+            self._sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 21)
+        except PermissionError:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
         self._sock.bind((0, 0))
         self._sequence = 0
 
@@ -34,38 +52,74 @@ class Conntrack:
 
     def forget_udp(self, port: int) -> int:
         """Delete every UDP entry whose original destination port is `port`; returns how many."""
-        count = 0
-        for family in (socket.AF_INET, socket.AF_INET6):
-            for attrs in self._entries(family):
-                proto = wire.attributes(wire.attributes(attrs[TUPLE_ORIG]).get(TUPLE_PROTO, b""))
-                if proto.get(PROTO_NUM) == bytes([UDP]) and proto.get(PROTO_DPORT) == port.to_bytes(2, "big"):
-                    body = _attribute(TUPLE_ORIG | NLA_NESTED, attrs[TUPLE_ORIG]) + _attribute(ID, attrs[ID])
-                    self._send(DELETE, wire.REQUEST | ACK, family, body)
-                    count += self._answer()
+        found = self._dump(lambda attrs: tracked.entry(attrs) if tracked.asks(attrs, UDP, port) else None)
+        return self._do([_deletion(entry) for entry in found])
+
+    def forget_address(self, address: Address) -> int:
+        """Delete every entry that asked for an address or is seen as it from outside; returns how many."""
+        return self._do([_deletion(entry) for entry in self.entries() if address in (entry.asked, entry.seen)])
+
+    def revise(self, stale: Callable[[Sequence[Connection]], Collection[Connection]]) -> int:
+        """Cut the connections that are `stale`, and let those go on that were cut and are not any more; returns how
+        many were cut. NetError."""
+        entries = self.entries()
+        gone = frozenset(stale(entries))
+        asked = [_marking(entry, CUT) for entry in entries if entry in gone and entry.proto == "tcp" and not entry.cut]
+        asked += [_deletion(entry) for entry in entries if entry in gone and entry.proto != "tcp"]
+        count = self._do(asked)
+        self._do([_marking(entry, 0) for entry in entries if entry.cut and entry not in gone])
         return count
 
-    def _entries(self, family: int) -> list[dict[int, bytes]]:
-        self._send(GET, wire.REQUEST | wire.DUMP, family, b"")
-        found: list[dict[int, bytes]] = []
+    def entries(self) -> list[Entry]:
+        """Every connection."""
+        return self._dump(tracked.entry)
+
+    def _dump(self, read: Callable[[Attributes], T | None]) -> list[T]:
+        return [one for family in (socket.AF_INET, socket.AF_INET6) for one in self._dumped(family, read)]
+
+    def _dumped(self, family: int, read: Callable[[Attributes], T | None]) -> list[T]:
+        for _ in range(TRIES):
+            self._send(GET, wire.REQUEST | wire.DUMP, family, b"")
+            found = self._answers()
+            if found is not None:
+                return [one for attrs in found if (one := read(attrs)) is not None]
+        raise NetError("conntrack: the connections of this host change faster than they can be read; try again")
+
+    def _answers(self) -> list[Attributes] | None:
+        """The entries of a dump, None when it was interrupted."""
+        found: list[Attributes] = []
+        interrupted = False
         while True:
             for message in wire.messages(self._receive()):
                 if message.sequence != self._sequence:
                     continue
+                interrupted |= bool(message.flags & wire.DUMP_INTERRUPTED)
+                if message.kind == wire.ERROR and message.error:
+                    raise _refused("look at the connections", message.error)
                 if message.kind in (wire.DONE, wire.ERROR):
-                    return found
+                    return None if interrupted else found
                 if message.kind == NEW:
                     found.append(wire.attributes(message.payload, 4))
 
-    def _answer(self) -> bool:
-        while True:
-            for message in wire.messages(self._receive()):
-                if message.sequence == self._sequence and message.kind == wire.ERROR:
-                    return message.error == 0  # one that ended by itself is no failure
+    def _do(self, requests: Sequence[Request]) -> int:
+        """Do all, a few at a time; returns how many were done: one that ended by itself is no failure. NetError."""
+        count = 0
+        for start in range(0, len(requests), BATCH):
+            pending = {self._send(*request) for request in requests[start : start + BATCH]}
+            while pending:
+                for message in wire.messages(self._receive()):
+                    if message.kind == wire.ERROR and message.sequence in pending:
+                        pending.remove(message.sequence)
+                        if message.error not in (0, errno.ENOENT):
+                            raise _refused("cut a connection", message.error)
+                        count += message.error == 0
+        return count
 
-    def _send(self, kind: int, flags: int, family: int, body: bytes) -> None:
+    def _send(self, kind: int, flags: int, family: int, body: bytes) -> int:
         self._sequence += 1
         payload = struct.pack("=BBH", family, 0, 0) + body
         self._sock.send(wire.HEADER.pack(16 + len(payload), kind, flags, self._sequence, 0) + payload)
+        return self._sequence
 
     def _receive(self) -> bytes:
         try:
@@ -74,5 +128,22 @@ class Conntrack:
             raise NetError(f"conntrack: {error.strerror}") from error
 
 
+def _deletion(entry: Entry) -> Request:
+    return DELETE, wire.REQUEST | ACK, entry.family, _name(entry) + _attribute(ID, entry.id)
+
+
+def _marking(entry: Entry, mark: int) -> Request:
+    bits = _attribute(MARK, struct.pack("!I", mark)) + _attribute(MARK_MASK, struct.pack("!I", CUT))
+    return NEW, wire.REQUEST | ACK, entry.family, _name(entry) + bits
+
+
+def _name(entry: Entry) -> bytes:
+    return _attribute(TUPLE_ORIG | NLA_NESTED, entry.orig)
+
+
 def _attribute(kind: int, data: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
+
+
+def _refused(what: str, code: int) -> NetError:
+    return NetError(f"conntrack: {what}: {os.strerror(code)} ({errno.errorcode.get(code, code)})")

@@ -5,13 +5,14 @@ namespaces and one nftables table; each tenant's part is in its namespace: bridg
 `overlay`, rules in `table`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from hawser.store.reconcile import Step, Verb
 
 from ..errors import NotFound
 from ..model import DEFAULT_MTU, Publish, Subnet
+from ..policy.flush import Connection
 from ..specs import (
     BridgeSpec,
     PortSpec,
@@ -148,6 +149,10 @@ class World:
     def prepare(self, key: str, spec: PortSpec) -> None:
         """Make a port's link without its addresses, marked as not complete: `apply` completes it, a plan removes it."""
         self._of(spec.tenant).links.prepare(key, spec)
+
+    def revise(self, tenant: str, stale: Callable[[Sequence[Connection]], Collection[Connection]]) -> int:
+        """Cut those of a tenant's connections that are `stale`, and no others; returns how many."""
+        return self._of(tenant).place.conntrack.revise(stale)
 
     def uplink_mtu(self) -> int:
         """The MTU of the link with the IPv4 (else IPv6) default route; 1500 without one."""

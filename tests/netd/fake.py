@@ -1,21 +1,25 @@
 """A kernel in memory that obeys the laws of the real one (test_world.py holds both to them)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from hawser.netd.errors import Conflict, Exists, NotFound
 from hawser.netd.model import Publish, Subnet
+from hawser.netd.policy.flush import Connection
 from hawser.netd.specs import BridgeSpec, PortSpec, RuleSpec, SandboxSpec, Spec, TableSpec, TenantSpec
 from hawser.store.reconcile import Step, Verb
 
 
 class FakeWorld:
-    """`things` is what is there; `refuse` holds keys whose steps fail."""
+    """`things` is what is there; `refuse` holds keys whose steps fail, `connections:<tenant>` among them; `revised` are
+    the tenants whose connections were judged."""
 
     def __init__(self, instance: str, rundir: Path) -> None:
         self.things: dict[str, Spec] = {}
         self.refuse: set[str] = set()
         self.taken: set[int] = set()
+        self.connections: dict[str, list[Connection]] = {}
+        self.revised: list[str] = []
 
     def observe(self) -> dict[str, Spec]:
         return dict(self.things)
@@ -73,6 +77,17 @@ class FakeWorld:
         for rule in rules:
             key = f"rule:{rule.tenant}:{rule.set}:{rule.element}"
             self._make(Step(verb=Verb.CREATE, key=key, reason="", spec=rule))
+
+    def revise(self, tenant: str, stale: Callable[[Sequence[Connection]], Collection[Connection]]) -> int:
+        if f"connections:{tenant}" in self.refuse:
+            raise Conflict("conntrack: refused")
+        if f"tenant:{tenant}" not in self.things:
+            raise NotFound(f"tenant {tenant} has no namespace here")
+        self.revised.append(tenant)
+        before = self.connections.get(tenant, [])
+        gone = stale(before)
+        self.connections[tenant] = [one for one in before if one not in gone]
+        return len(gone)
 
     def uplink_mtu(self) -> int:
         return 1500

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from hawser.netd.fabric import Fabric
 from hawser.netd.model import Default, Rule
 from hawser.netd.policy.decide import decide
-from hawser.netd.policy.flush import Connection, stale
+from hawser.netd.policy.flush import Connection, changed, stale
 from hawser.netd.policy.match import Packet
+from hawser.netd.specs import RemoteSpec, RuleSpec, Spec, TableSpec
+from hawser.store.reconcile import Step, Verb
 
 from .worlds import IN, app, packet, packets, peer, policy, world, worlds
 
@@ -64,3 +66,52 @@ def test_what_stays_is_allowed_and_what_goes_is_not(fabric: Fabric, found: list[
     gone = stale(fabric, "blue", found)
     assert list(gone) == [one for one in found if not decide(fabric, "blue", one).allowed]
     assert packet("192.0.2.2", "192.0.2.3") not in gone
+
+
+def test_what_was_picked_up_in_its_middle_may_have_been_begun_by_either_end() -> None:
+    fabric = world(policy("p", app("db"), Rule(direction=IN, proto="tcp", ports=((80, 80),))))
+    picked_up = replace(entry(1, "10.0.2.2", "10.0.1.2", 40000), own=80, unsure=True)
+    assert stale(fabric, "blue", [picked_up, replace(picked_up, own=81)]) == ()
+    fabric = world(
+        policy("p", app("db"), Rule(direction=IN, proto="tcp", ports=((80, 80),))),
+        policy("q", app("web"), directions=(IN,)),
+    )
+    found = [picked_up, replace(picked_up, own=81), replace(picked_up, unsure=False)]
+    assert list(stale(fabric, "blue", found)) == found[1:]
+
+
+def done(verb: Verb, spec: Spec) -> Step[Spec]:
+    return Step(verb=verb, key="", reason="", spec=spec)
+
+
+def element(set_: str, text: str, tenant: str = "blue") -> RuleSpec:
+    return RuleSpec(tenant=tenant, set=set_, element=text)
+
+
+REMOTE = RemoteSpec(
+    tenant="blue",
+    network="blue/n",
+    tunnel="x",
+    bridge="b",
+    mac="02:00:00:00:00:01",
+    addresses=(ip_address("10.0.1.9"),),
+    endpoint=ip_address("192.0.2.2"),
+)
+
+
+@pytest.mark.parametrize(
+    ("steps", "tenants"),
+    [
+        ([done(Verb.UPDATE, TableSpec(tenant="blue", version="1"))], {"blue"}),
+        ([done(Verb.UPDATE, TableSpec(tenant="", version="1"))], set()),
+        ([done(Verb.CREATE, element("isolated_ingress4", "10.0.1.9"))], {"blue"}),
+        ([done(Verb.CREATE, element("isolated_ingress4", "10.0.1.9")), done(Verb.CREATE, REMOTE)], set()),
+        ([done(Verb.CREATE, element("sel_x4", "10.0.1.8")), done(Verb.CREATE, REMOTE)], {"blue"}),
+        ([done(Verb.CREATE, element("sel_x4", "10.0.1.9", "red")), done(Verb.CREATE, REMOTE)], {"red"}),
+        ([done(Verb.DELETE, element("sel_x4", "10.0.1.9")), done(Verb.DELETE, REMOTE)], {"blue"}),
+        ([done(Verb.DELETE, element("joined", "a . b"))], {"blue"}),
+        ([done(Verb.CREATE, element("frame_macs", "a . 02:00:00:00:00:01"))], set()),
+    ],
+)
+def test_which_steps_change_what_policies_mean(steps: list[Step[Spec]], tenants: set[str]) -> None:
+    assert changed(steps) == tenants
