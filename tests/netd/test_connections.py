@@ -75,10 +75,11 @@ def tcp(
     """A TCP connection to `host` (or by way of whom is `asked`)."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     door = within(server, lambda: socket.create_server((host, port), family=family))
-    with door, within(client, lambda: socket.socket(family)) as near:
-        near.settimeout(3)
-        near.connect(asked or (host, port))
-        far, _ = door.accept()
+    with within(client, lambda: socket.socket(family)) as near:
+        with door:
+            near.settimeout(3)
+            near.connect(asked or (host, port))
+            far, _ = door.accept()
         with far:
             yield Line(near, far)
 

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from hawser.netd.objects.catalogue import Objects
 from hawser.store import Store
 
 from .machines import ask, ping, serving, shut, silent, within
+from .test_connections import SERVERS, allowing, both, tcp, udp
 
 pytestmark = pytest.mark.root
 
@@ -210,3 +211,34 @@ async def test_what_is_for_everybody_passes_between_machines_only_where_it_is_wa
     else:
         assert not await asyncio.to_thread(heard, m2.paths["b"])
     assert await m1.net.plan() == ()
+
+
+async def test_open_connections_follow_a_policy_across_machines(machines: list[Machine], store: Store) -> None:
+    """Bridged from machine to machine, or routed: those that are allowed go on, the others are cut."""
+    m1, m2, _ = machines
+    objects = Objects(store)
+    for name, subnet in (("n", "10.7.0.0/24"), ("m", "10.8.0.0/24")):
+        await m1.net.create_network({"tenant": "t", "name": name, "subnets": [subnet]})
+    await objects.put(Router(tenant="t", name="r", networks=("n", "m")))
+    await objects.put(allowing())
+    await m1.box("a", "t", "n")
+    await m1.box("c", "t", "m")
+    m2.paths["b"] = await m2.net.make_sandbox("b")
+    host = ip(await m2.net.attach("b", tenant="t", network="m", labels=SERVERS.labels))
+    for name in ("a", "c"):
+        path = m1.paths[name]
+        await until(lambda path=path: ping(path, host, timeout=0.3), f"the way from {name}")
+    with ExitStack() as stack:
+        ways = [(m1.paths[name], m2.paths["b"], host) for name in ("a", "c")]
+        kept = [stack.enter_context(tcp(*way, 80)) for way in ways]
+        cut = [stack.enter_context(tcp(*way, 81)) for way in ways]
+        datagrams = [stack.enter_context(udp(*way, port)) for port, way in enumerate(ways, 81)]
+        assert all(both(line) for line in (*kept, *cut, *datagrams))
+        await objects.put(allowing(80))
+        for line in cut:
+            await until(line.reset, "the policy")
+        assert not any(line.speaks() for line in datagrams)
+        assert all(both(line) for line in kept)
+        await objects.put(Router(tenant="t", name="r", networks=("m",)))
+        await until(lambda: not both(kept[0]), "the router's end")
+        assert both(kept[1])
