@@ -2,16 +2,16 @@
 
 Keys say what they are: `table:` is the host's nftables table and `table:<tenant>` a tenant's, `tenant:<name>` its
 namespace, `sandbox:<id>`, `bridge:`, `tunnel:<tenant>/<name>`, `remote:<port's key>`, `port:<sandbox>:<ifname>`,
-`rule:<tenant>:<set>:<element>` (no tenant: the host's). Specs are exactly what an observation can give back, so that
-equal means done, and hold all that making the thing needs. A machine holds only what its own ports need: their
-networks, those that routers join, and of these the ports of other machines.
+`floating:<address>`, `rule:<tenant>:<set>:<element>` (no tenant: the host's). Specs are exactly what an observation can
+give back, so that equal means done, and hold all that making the thing needs. A machine holds only what its own ports
+need: their networks, those that routers join, and of these the ports of other machines.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from . import host_rules, tenant_rules
+from . import floating, host_rules, tenant_rules
 from .fabric import Fabric
 from .model import Address, Interface, Network, Port, derived, interface
 from .rules import Element, version
@@ -242,7 +242,8 @@ def bare_port(fabric: Fabric, site: Site, network: Network, port: Plug) -> PortS
 def port_specs(fabric: Fabric, site: Site, network: Network, port: Port) -> dict[str, Spec]:
     """A port's link and rules."""
     link = replace(bare_port(fabric, site, network, port), addresses=_sorted(port.addresses))
-    return {**port_rules(fabric, site, port), f"port:{port.id}": link, **published(site, port)}
+    outer = {**published(site, port), **floating_specs(fabric, site, port)}
+    return {**port_rules(fabric, site, port), f"port:{port.id}": link, **outer}
 
 
 def port_rules(fabric: Fabric, site: Site, port: Port) -> dict[str, Spec]:
@@ -258,6 +259,17 @@ def published(site: Site, port: Port) -> dict[str, Spec]:
         return {}
     outer = _rule_specs("", host_rules.of_port(port, of_tenant(site, port.tenant)))
     return {**_rule_specs(port.tenant, tenant_rules.of_published(port)), **outer}
+
+
+def floating_specs(fabric: Fabric, site: Site, port: Port) -> dict[str, Spec]:
+    """The floating addresses that lead to a port."""
+    found: dict[str, Spec] = {}
+    for each in floating.of_port(fabric, port):
+        found |= _rule_specs("", [floating.host_element(each)])
+        found |= _rule_specs(port.tenant, floating.tenant_elements(each))
+        uplink = uplink_name(site.instance, port.tenant)
+        found[f"floating:{each.address}"] = floating.spec(each, uplink, of_tenant(site, port.tenant))
+    return found
 
 
 def port_keys(site: Site, port: Port) -> set[str]:

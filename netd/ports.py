@@ -196,7 +196,11 @@ class Ports:
         for publish in port.publish:
             kernel.check_free(publish)
         wanted = compiler.port_specs(shared.intent.fabric, shared.site, network, port)
-        plain = {key: spec for key, spec in wanted.items() if isinstance(spec, RuleSpec) and spec.value is None}
+        plain = {
+            key: spec
+            for key, spec in wanted.items()
+            if isinstance(spec, RuleSpec) and spec.value is None and spec.tenant == port.tenant
+        }
         rules = [spec for spec in plain.values() if isinstance(spec, RuleSpec)]
         steps = rounds.creation({key: spec for key, spec in wanted.items() if key not in plain}, "a new port")
         try:

@@ -77,8 +77,8 @@ class Shared:
 
     async def remove(self, specs: Mapping[str, Spec]) -> None:
         """Remove these things, the last first, as far as they can be; raises the first failure, the rest is left to the
-        rounds. What goes with its tenant's namespace is not removed by itself, but for tunnels, whose ends are the
-        host's."""
+        rounds. What goes with its tenant's namespace is not removed by itself, but for tunnels and floating
+        addresses, whose ends are the host's."""
         going = {spec.name for spec in specs.values() if isinstance(spec, TenantSpec)}
         within = {key for key, spec in specs.items() if getattr(spec, "tenant", None) in going and _goes_along(key)}
         steps = rounds.removal({key: spec for key, spec in specs.items() if key not in within})
@@ -101,4 +101,4 @@ class Shared:
 
 
 def _goes_along(key: str) -> bool:
-    return not key.startswith(("tunnel:", "port:"))
+    return not key.startswith(("tunnel:", "port:", "floating:"))

@@ -106,6 +106,18 @@ class PortSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FloatingSpec:
+    """An address of the outside that this machine takes for a tenant: it leads over `uplink` to `via`, the tenant's end
+    there, and is `answered` for on the link on which the outside looks for it."""
+
+    tenant: str = field(compare=False)
+    address: Address
+    uplink: str
+    via: Address | None
+    answered: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSpec:
     """One element of a set or map of the host's table (tenant "") or a tenant's."""
 
@@ -115,10 +127,10 @@ class RuleSpec:
     value: str | None = None
 
 
-Spec = TableSpec | SandboxSpec | TenantSpec | BridgeSpec | TunnelSpec | RemoteSpec | PortSpec | RuleSpec
+Spec = TableSpec | SandboxSpec | TenantSpec | BridgeSpec | TunnelSpec | RemoteSpec | PortSpec | FloatingSpec | RuleSpec
 ORDER = (
     *("host table", "host rule", "sandbox", "tenant", "table", "rule", "bridge", "tunnel", "remote", "port"),
-    *("translation", "host translation"),
+    *("translation", "host translation", "floating"),
 )
 LINKS = {
     SandboxSpec: "sandbox",
@@ -127,6 +139,7 @@ LINKS = {
     TunnelSpec: "tunnel",
     RemoteSpec: "remote",
     PortSpec: "port",
+    FloatingSpec: "floating",
 }
 
 
@@ -160,6 +173,8 @@ def needs(key: str, spec: Spec) -> tuple[str, ...]:
         return (f"bridge:{key.partition(':')[2]}",)
     if isinstance(spec, RemoteSpec):
         return (f"tunnel:{spec.network}",)
+    if isinstance(spec, FloatingSpec):
+        return (f"tenant:{spec.tenant}", f"rule::floating{spec.address.version}:{spec.address}")
     if isinstance(spec, PortSpec):
         return (f"sandbox:{key.split(':')[1]}", f"bridge:{spec.network}", f"rule:{spec.tenant}:ports:{spec.ifname}")
     return ()

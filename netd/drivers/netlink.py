@@ -35,7 +35,7 @@ from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from ..errors import Denied, Exists, NetError, NotFound, Unavailable
-from ..model import Address, Interface
+from ..model import Address, Interface, Subnet
 from . import wire
 
 IFF_UP = 1
@@ -173,7 +173,9 @@ def enslave(index: int, master: int) -> Request:
     return _link(RTM_SETLINK, 0, f"put link {index} on {master}", [("IFLA_MASTER", master)], index=index)
 
 
-NUD_NOARP, NUD_PERMANENT, NTF_SELF, NTF_MASTER, NLM_F_APPEND = 0x40, 0x80, 0x02, 0x04, 0x800
+NUD_NOARP, NUD_PERMANENT, NTF_SELF, NTF_MASTER, NTF_PROXY, NLM_F_APPEND = 0x40, 0x80, 0x02, 0x04, 0x08, 0x800
+# who made a proxy entry (NDA_PROTOCOL): none of the numbers of rtnetlink.h
+MAKER = 104
 NOBODY = "00:00:00:00:00:00"
 FAMILY = {4: wire.AF_INET, 6: wire.AF_INET6}
 
@@ -211,6 +213,26 @@ def add_neighbour(index: int, address: Address, mac: str) -> Request:
 def delete_neighbour(index: int, address: Address) -> Request:
     """Forget a neighbour."""
     what, entry = f"delete neighbour {address}", {"family": FAMILY[address.version]}
+    return _neighbour(RTM_DELNEIGH, what, index, entry, address=address)
+
+
+def add_proxy(index: int, address: Address) -> Request:
+    """Have a link answer for an address."""
+    request = _neighbour(
+        RTM_NEWNEIGH,
+        f"answer for {address}",
+        index,
+        {"family": FAMILY[address.version], "flags": NTF_PROXY},
+        address=address,
+        mode=REPLACE,
+    )
+    request.message["attrs"].append(("NDA_PROTOCOL", MAKER))
+    return request
+
+
+def delete_proxy(index: int, address: Address) -> Request:
+    """Have it answer no more."""
+    what, entry = f"stop answering for {address}", {"family": FAMILY[address.version], "flags": NTF_PROXY}
     return _neighbour(RTM_DELNEIGH, what, index, entry, address=address)
 
 
@@ -298,13 +320,37 @@ def delete_default(index: int, gateway: Address) -> Request:
 
 
 def _default(command: int, flags: int, index: int, gateway: Address, verb: str) -> Request:
+    attrs = [("RTA_GATEWAY", str(gateway)), ("RTA_OIF", index)]
+    return _route(command, flags, gateway.version, 0, attrs, f"{verb} default route via {gateway}")
+
+
+def _route(
+    command: int, flags: int, version: int, length: int, attrs: Sequence[tuple[str, Any]], what: str, kind: int = 1
+) -> Request:
     message = rtmsg()
     message["header"]["type"] = command
     message["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK | flags
-    message["family"] = socket.AF_INET if gateway.version == 4 else socket.AF_INET6
-    message["table"], message["proto"], message["scope"], message["type"] = 254, 4, 0, 1
-    message["attrs"] = [("RTA_GATEWAY", str(gateway)), ("RTA_OIF", index)]
-    return Request(message, f"{verb} default route via {gateway}")
+    message["family"] = FAMILY[version]
+    message["table"], message["proto"], message["scope"], message["type"] = 254, 4, 0, kind
+    message["dst_len"] = length
+    message["attrs"] = list(attrs)
+    return Request(message, what)
+
+
+def add_route(subnet: Subnet, index: int, gateway: Address, *, metric: int = 0) -> Request:
+    """A route over a link. Exists."""
+    return _to(RTM_NEWROUTE, NEW, subnet, index, gateway, metric, "add")
+
+
+def delete_route(subnet: Subnet, index: int, gateway: Address, *, metric: int = 0) -> Request:
+    """Take a route away."""
+    return _to(RTM_DELROUTE, 0, subnet, index, gateway, metric, "delete")
+
+
+def _to(command: int, flags: int, subnet: Subnet, index: int, gateway: Address, metric: int, verb: str) -> Request:
+    attrs: list[tuple[str, Any]] = [("RTA_DST", str(subnet.network_address))] if subnet.prefixlen else []
+    attrs += [("RTA_GATEWAY", str(gateway)), ("RTA_OIF", index), ("RTA_PRIORITY", metric)]
+    return _route(command, flags, subnet.version, subnet.prefixlen, attrs, f"{verb} route {subnet} via {gateway}")
 
 
 class Netlink:
@@ -390,15 +436,20 @@ class Netlink:
         """Every entry of a neighbour table (AF_INET, AF_INET6), or of the bridges' and tunnels' (AF_BRIDGE)."""
         return tuple(wire.neighbour(payload) for payload in self._dump(wire.GETNEIGH, wire.NEWNEIGH, family))
 
+    def proxied(self, family: int) -> tuple[wire.Neighbour, ...]:
+        """The addresses of others that links answer for (NTF_PROXY)."""
+        found = self._dump(wire.GETNEIGH, wire.NEWNEIGH, family, NTF_PROXY)
+        return tuple(wire.neighbour(payload) for payload in found)
+
     def routes(self) -> tuple[wire.Route, ...]:
         """Every unicast route of every table."""
         found = (wire.route(payload) for payload in self._dump(wire.GETROUTE, wire.NEWROUTE))
         return tuple(route for route in found if route is not None)
 
-    def _dump(self, command: int, kind: int, family: int = 0) -> list[bytes]:
+    def _dump(self, command: int, kind: int, family: int = 0, flags: int = 0) -> list[bytes]:
         for _ in range(DUMP_TRIES):
             self._sequence += 1
-            self._sock.send(wire.dump_request(command, self._sequence, family))
+            self._sock.send(wire.dump_request(command, self._sequence, family, flags))
             found: list[bytes] = []
             done = interrupted = False
             while not done:

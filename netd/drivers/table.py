@@ -1,8 +1,9 @@
 """The nftables tables of one place, element by element; a UDP port that comes or goes takes its old connections with
-it."""
+it, and so does a floating address that comes to lead elsewhere."""
 
 import contextlib
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from hawser.store.reconcile import Verb
 
@@ -12,6 +13,8 @@ from ..host_rules import published_udp
 from ..rules import Element
 from ..specs import RuleSpec, Spec, TableSpec
 from .place import Place
+
+FLOATING = ("in4", "in6")
 
 
 class Table:
@@ -50,6 +53,8 @@ class Table:
             commands = rules.remove(self._instance, [element]) + commands
         self._place.nft.run(commands)
         self._forget(spec)
+        if verb is Verb.UPDATE:
+            self._forget_floating(spec)
 
     def add(self, elements: list[Element]) -> None:
         """Add elements in one transaction."""
@@ -62,6 +67,7 @@ class Table:
                 self._place.nft.run(commands)
         if isinstance(spec, RuleSpec):
             self._forget(spec)
+            self._forget_floating(spec)
 
     def _removal(self, spec: TableSpec | RuleSpec) -> Iterator[str]:
         if isinstance(spec, RuleSpec):
@@ -74,3 +80,7 @@ class Table:
     def _forget(self, spec: RuleSpec) -> None:
         if (port := published_udp(spec.set, spec.element)) is not None:
             self._place.conntrack.forget_udp(port)
+
+    def _forget_floating(self, spec: RuleSpec) -> None:
+        if spec.set in FLOATING:
+            self._place.conntrack.forget_address(ip_address(spec.element))

@@ -87,7 +87,8 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """An entry of a neighbour table or, where `bridge`, of a forwarding database; `master` is its bridge."""
+    """An entry of a neighbour table or, where `bridge`, of a forwarding database; `master` is its bridge, `maker` the
+    number of who made it (NDA_PROTOCOL), 0 when nobody said so."""
 
     bridge: bool
     index: int
@@ -95,11 +96,12 @@ class Neighbour:
     address: Address | None
     master: int
     permanent: bool
+    maker: int = 0
 
 
-def dump_request(command: int, sequence: int, family: int = 0) -> bytes:
-    """A request for everything of a kind (rtgenmsg padded to the longest header)."""
-    body = bytes([family]) + bytes(15)
+def dump_request(command: int, sequence: int, family: int = 0, flags: int = 0) -> bytes:
+    """A request for everything of a kind (rtgenmsg padded to the longest header; `flags` are ndmsg's)."""
+    body = bytes([family]) + bytes(9) + bytes([flags]) + bytes(5)
     return HEADER.pack(16 + len(body), command, REQUEST | DUMP, sequence, 0) + body
 
 
@@ -168,6 +170,7 @@ def neighbour(payload: bytes) -> Neighbour:
         address=ip_address(attrs[1]) if 1 in attrs else None,
         master=_number(attrs.get(9)),
         permanent=bool(state & 0xC0),
+        maker=attrs[12][0] if 12 in attrs else 0,
     )
 
 

@@ -15,6 +15,7 @@ from ..model import DEFAULT_MTU, Publish, Subnet
 from ..policy.flush import Connection
 from ..specs import (
     BridgeSpec,
+    FloatingSpec,
     PortSpec,
     RemoteSpec,
     RuleSpec,
@@ -26,6 +27,7 @@ from ..specs import (
 )
 from . import netns, wire
 from .links import Links
+from .outer import Outer
 from .overlay import Overlay
 from .place import Place
 from .probe import probe
@@ -55,6 +57,7 @@ class World:
         self._host = Place(None)
         self._tenants = Tenants(self._host.netlink, instance, self._tenants_directory)
         self._table = Table(self._host, instance, "")
+        self._outer = Outer(self._host, instance)
         self._inside: dict[str, Inside] = {}
 
     def close(self) -> None:
@@ -67,6 +70,8 @@ class World:
     def observe(self) -> dict[str, Spec]:
         """Everything with this node's mark."""
         found = self._sandboxes() | self._tenants.observe() | self._table.observe()
+        known = [one.element for one in found.values() if isinstance(one, RuleSpec) and one.set.startswith("floating")]
+        found |= self._outer.observe(known)
         for name in self._tenants.alive():
             inside = self._of(name)
             found |= inside.table.observe() | inside.links.observe() | inside.overlay.observe()
@@ -102,6 +107,8 @@ class World:
             self._tables(spec.tenant).create(spec)
         elif isinstance(spec, RuleSpec):
             self._tables(spec.tenant).set(step.verb, spec)
+        elif isinstance(spec, FloatingSpec):
+            self._outer.set(spec)
         else:
             self._link(step, spec)
 
@@ -125,6 +132,8 @@ class World:
         elif isinstance(spec, TenantSpec):
             self._forget(spec.name)
             self._tenants.delete(spec)
+        elif isinstance(spec, FloatingSpec):
+            self._outer.delete(spec)
         else:
             try:
                 self._delete_within(spec)
