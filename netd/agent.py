@@ -27,9 +27,10 @@ from . import model, parse
 from .claims import Claims
 from .drivers import netns
 from .drivers.netlink import has_ipv6
+from .drivers.probe import has
 from .drivers.thread import KernelThread, complete
 from .drivers.world import World
-from .errors import Denied, NetError
+from .errors import Denied, Invalid, NetError
 from .fabric import Fabric
 from .intent import Intent
 from .model import Address, Endpoint, Network, Publish, Qos, Reservation
@@ -179,6 +180,11 @@ class NetAgent:
     async def _remove_network(self, tenant: str, name: str) -> None:
         await self._networks.remove(tenant, name, await self.objects.unused(tenant, name))
         await self.objects.disown(f"network:{tenant}/{name}")
+
+    async def check_floating(self, address: Address) -> None:
+        """Invalid when an address that is to float is this machine's own."""
+        if await self._thread.do(lambda kernel: has(address)):
+            raise Invalid(f"floating {address} is an address of this machine itself; give another")
 
     async def networks(self) -> tuple[Network, ...]:
         """Every network, by key."""

@@ -8,6 +8,7 @@ from hawser.store import Compare
 from . import ipam, parse
 from .errors import Conflict, Exists, Unavailable
 from .model import Kind, Network
+from .objects import checks
 from .shared import Shared
 
 
@@ -43,6 +44,7 @@ class Networks:
             subnets = [str(subnet) for subnet in ipam.free_subnets(busy, ipv6=shared.ipv6)]
             network = parse.parse_network({**spec, "subnets": subnets})
         ipam.check_subnets(network, [other for other in others if other.tenant == network.tenant])
+        checks.one_error(checks.swallowed(network, shared.intent.fabric.floating.values()))
         return network
 
     async def remove(self, tenant: str, name: str, unused: Sequence[Compare] = ()) -> None:

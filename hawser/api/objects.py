@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from hawser.netd.errors import Invalid
-from hawser.netd.model import Direction, Network, Reservation, Rule, Tenant
+from hawser.netd.model import Direction, Floating, Network, Reservation, Rule, Tenant
 from hawser.netd.objects import allow, checks, document, forms, kinds, policies
 from hawser.netd.objects.apply import Done, apply
 from hawser.netd.objects.catalogue import Objects
@@ -167,7 +167,14 @@ async def replace(request: web.Request) -> web.Response:
 async def _put(request: web.Request, word: str, *, new: bool) -> web.Response:
     plain = await body(request, dict[str, Any])
     thing: Object = forms.whole_form(KINDS[word].form, word, plain)
+    await _outside(node_of(request), thing)
     return web.json_response(_encoded(await _objects(request).put(thing, new=new)))
+
+
+async def _outside(node: Node, thing: Object) -> None:
+    """A floating address is not this machine's own. Invalid."""
+    if isinstance(thing, Floating):
+        await node.net.check_floating(thing.address)
 
 
 @routes.get(OWNED)
@@ -208,6 +215,8 @@ async def applying(request: web.Request) -> web.Response:
         if asked.only is not None and word not in asked.only:
             raise Fault(f"{each.where}: {word} is not among {', '.join(asked.only)}; use hawser apply", "usage")
     node = node_of(request)
+    for each in wanted:
+        await _outside(node, each.thing)
     done = await apply(node.net.objects, node.net, wanted, owner=owner, prune=asked.prune, dry_run=asked.dry_run)
     return web.json_response({"steps": [_step(each) for each in done], "objects": len(wanted)})
 

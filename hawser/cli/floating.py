@@ -16,8 +16,11 @@ def floating() -> None:
 @click.option("--network", required=True, metavar="NAME", help="The network that TARGET is on.")
 @click.argument("address")
 @click.argument("target")
-def create(address: str, target: str, tenant: str, network: str) -> None:
-    """Let ADDRESS lead to the tenant's TARGET, both ways, on whichever machine it is."""
+def add(address: str, target: str, tenant: str, network: str) -> None:
+    """Let ADDRESS lead to the tenant's TARGET, both ways, on whichever machine it is.
+
+    The machine that has TARGET answers for ADDRESS on its uplink; policies decide by TARGET.
+    """
     client().post("/v1/floating", {"tenant": tenant, "address": address, "target": target, "network": network})
 
 

@@ -5,6 +5,7 @@ import click
 from ..client import segment
 from . import complete
 from .common import as_json, client, listing, show_json, tenant_option
+from .floating import floating
 from .port import port
 from .router import router
 
@@ -85,3 +86,4 @@ def detach(container: str, ifname: str) -> None:
 
 net.add_command(router)
 net.add_command(port)
+net.add_command(floating)

@@ -1,10 +1,10 @@
-"""Whether a host port is free: by taking it for a moment."""
+"""Whether a host port is free, or an address the host's own: by taking it for a moment."""
 
 import errno
 import socket
 
 from ..errors import Conflict, Denied, Invalid, NetError
-from ..model import Publish
+from ..model import Address, Publish
 
 
 def probe(host: str, publish: Publish) -> None:
@@ -19,6 +19,16 @@ def probe(host: str, publish: Publish) -> None:
             probe.bind((host, publish.host_port))
         except OSError as error:
             raise _not_free(publish, error) from error
+
+
+def has(address: Address) -> bool:
+    """Whether an address is this host's own."""
+    with socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(address), 0))
+        except OSError:
+            return False
+        return True
 
 
 def _not_free(publish: Publish, error: OSError) -> NetError:

@@ -191,8 +191,10 @@ def _depends(thing: Object) -> list[str]:
 
 
 def _unguarded(thing: Object) -> list[str]:
-    """What else a reservation looks at: claims of addresses, which are compared one by one, and for a MAC of its own
-    the ports."""
+    """What else is looked at: of a reservation claims of addresses, which are compared one by one, and for a MAC of its
+    own the ports; of a floating address the machines'."""
+    if isinstance(thing, Floating):
+        return [model.ENDPOINTS]
     if not isinstance(thing, Reservation):
         return []
     return [f"{model.ADDRESSES}{thing.tenant}/{thing.network}/", *([model.PORTS] if thing.mac else [])]

@@ -5,12 +5,13 @@ put there since; what is read and relied on must be as it was read. So two chang
 both be written, wherever they are made.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 from hawser.store import Compare, DeleteOp, Op, absent, unchanged
 
-from .. import model
-from ..errors import Conflict, Exists, NotFound
+from .. import model, parse
+from ..errors import Conflict, Exists, Invalid, NetError, NotFound
 from ..model import Floating, Network, Policy, Reservation, Router, Tenant
 from . import checks
 from .kinds import KINDS, Object, named, spoken
@@ -29,6 +30,8 @@ def put(view: View, thing: Object, *, new: bool) -> Change:
         raise Conflict(f"{spoken(named(thing))} is tenant {checks.tenant_of(present)}'s; choose another")
     world = world_of(view)
     checks.one_error(checks.problems(thing, world))
+    if isinstance(thing, Floating):
+        checks.one_error(_machines(view, thing))
     more: list[Compare] = []
     ops: list[Op] = []
     if isinstance(thing, Reservation):
@@ -37,6 +40,15 @@ def put(view: View, thing: Object, *, new: bool) -> Change:
     compares = [*view.guards(), unchanged(entry) if entry else absent(record.key), *more]
     compares += [unchanged(view.entries[key]) for key in _needed(thing)]
     return Change(thing=thing, compares=compares, ops=[record_of(thing), *ops])
+
+
+def _machines(view: View, thing: Floating) -> Iterator[Invalid]:
+    """The machines that take tunnels at an address that is to float."""
+    for entry in view.beneath(model.ENDPOINTS):
+        with contextlib.suppress(NetError):
+            endpoint = parse.parse_endpoint(parse.decoded(entry.value))
+            if endpoint.address == thing.address:
+                yield Invalid(f"floating {thing.key} is machine {endpoint.machine}'s own address; give another")
 
 
 def _needed(thing: Object) -> list[str]:

@@ -101,6 +101,17 @@ def _network(network: Network, world: World) -> Iterator[NetError]:
         for floating in world.of(Floating, network.tenant):
             if floating.network == network.name:
                 yield Conflict(f"internal: floating {floating.key} leads to it; remove that first")
+    yield from swallowed(network, world.of(Floating, network.tenant))
+
+
+def swallowed(network: Network, floatings: Iterable[Floating]) -> Iterator[Conflict]:
+    """The tenant's floating addresses that a network's subnets would take from the outside."""
+    for floating in floatings:
+        for subnet in network.subnets:
+            if floating.tenant == network.tenant and floating.address in subnet:
+                yield Conflict(
+                    f"{subnet}: floating {floating.key} is in it; choose another subnet or remove that first"
+                )
 
 
 def _router(router: Router, world: World) -> Iterator[NetError]:

@@ -10,6 +10,7 @@ import pytest
 from hawser.netd.agent import NetAgent
 from hawser.netd.drivers import netlink, netns, wire
 from hawser.netd.drivers.netlink import Netlink
+from hawser.netd.errors import Conflict, Invalid
 from hawser.netd.model import Direction, Floating, Peer, Policy, Rule, Selector
 from hawser.netd.objects.catalogue import Objects
 from hawser.store import Store
@@ -243,10 +244,10 @@ async def test_it_follows_its_port_to_another_machine(machines: list[Machine], s
         await machine.net.attach(name, tenant="t", network="n", addresses=["10.7.0.9", "fd00:7::9"])
         mac = netns.inside(machine.path, lambda: _mac("eth0"))
         if number:
-            await until(lambda mac=mac: _known() == {mac}, "what the neighbours were told", timeout=2)  # type: ignore[misc]
+            await until(lambda mac=mac: _known() == {mac}, "what the neighbours were told", timeout=2)
         with serving(machine.paths[name], 80), serving(machine.paths[name], 80, "fd00:7::9"):
             for host in (FLOAT4, FLOAT6):
-                await until(lambda host=host: ask(None, host, 80, timeout=0.5), f"{host} at {machine.name}")  # type: ignore[misc]
+                await until(lambda host=host: ask(None, host, 80, timeout=0.5), f"{host} at {machine.name}")
         await machine.net.remove_sandbox(name)
 
 
@@ -267,3 +268,17 @@ def _known() -> set[str]:
     with Netlink() as here:
         found = here.neighbours(wire.AF_INET) + here.neighbours(wire.AF_INET6)
         return {entry.mac for entry in found if str(entry.address) in (FLOAT4, FLOAT6)}
+
+
+async def test_a_network_cannot_swallow_a_floating_address(site: Site, store: Store) -> None:
+    """Of its own tenant; another's subnets are nothing to it."""
+    await Objects(store).put(floating(FLOAT4, "10.7.0.9"))
+    with pytest.raises(Conflict, match=r"^192\.0\.2\.0/24: floating 192\.0\.2\.50 is in it; choose another subnet"):
+        await site.network("m", subnets=["192.0.2.0/24"])
+    await site.net.create_network({"tenant": "u", "name": "m", "subnets": ["192.0.2.0/24"]})
+
+
+async def test_an_address_of_the_hosts_is_told_before_it_is_written(site: Site, world: Path) -> None:
+    with pytest.raises(Invalid, match=rf"^floating {NODE4} is an address of this machine itself; give another$"):
+        await site.net.check_floating(ip_address(NODE4))
+    await site.net.check_floating(ip_address(FLOAT4))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from ipaddress import ip_address
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,9 +23,9 @@ from hawser.cli.port import port
 from hawser.cli.router import router
 from hawser.cli.tenant import tenant
 from hawser.faults import Fault
-from hawser.netd.errors import Unavailable
+from hawser.netd.errors import Invalid, Unavailable
 from hawser.netd.fabric import Fabric
-from hawser.netd.model import Network
+from hawser.netd.model import Address, Network
 from hawser.netd.objects.catalogue import Objects
 from hawser.netd.parse import parse_port
 from hawser.node import Node
@@ -42,7 +43,12 @@ class Net(Agent):
     def __init__(self, store: Store) -> None:
         self.objects = Objects(store)
         self.fabric = Fabric()
+        self.own = ip_address("192.0.2.1")
         super().__init__(store, self.objects)
+
+    async def check_floating(self, address: Address) -> None:
+        if address == self.own:
+            raise Invalid(f"floating {address} is an address of this machine itself; give another")
 
 
 @pytest.fixture
@@ -142,7 +148,18 @@ async def test_reserved_ports(say: Say, store: Store) -> None:
 
 async def test_floating_addresses(say: Say, store: Store) -> None:
     await put_network(store)
-    await say("floating", "create", "-t", "blue", "--network", "web", "192.0.2.7", "10.0.0.5")
+    where = ("floating", "add", "-t", "blue", "--network", "web")
+    await say(*where, "192.0.2.7", "10.0.0.5")
+    refusals = {
+        "192.0.2.1": "floating 192.0.2.1 is an address of this machine itself; give another",
+        "192.0.2.9": "floating 192.0.2.9 is machine m2's own address; give another",
+        "10.0.0.9": "floating 10.0.0.9: it is an address of network blue/web; give one of the outside",
+    }
+    await store.put("/hawser/netd/endpoints/m2", b'{"machine": "m2", "address": "192.0.2.9", "mtu": 1500}')
+    for address, words in refusals.items():
+        assert await refused(say(*where, address, "10.0.0.6")) == ("usage", words)
+    plain = {"kind": "floating", "tenant": "blue", "network": "web", "address": "192.0.2.1", "target": "10.0.0.6"}
+    assert (await refused(say("apply", "-f", "-", text=json.dumps(plain))))[1] == refusals["192.0.2.1"]
     assert (await say("floating", "ls")).splitlines()[1].split() == ["192.0.2.7", "blue", "web", "10.0.0.5"]
     assert await refused(say("floating", "rm", "x")) == ("usage", "'x' is no address")
     await say("floating", "rm", "192.0.2.7")
