@@ -1,21 +1,32 @@
 """From everything known to what the kernel of one machine should hold, as one flat map; and the order of making it.
 
 Keys say what they are: `table:` is the host's nftables table and `table:<tenant>` a tenant's, `tenant:<name>` its
-namespace, `sandbox:<id>`, `bridge:`, `tunnel:<tenant>/<name>`, `remote:<port's key>`, `port:<sandbox>:<ifname>`,
-`floating:<address>`, `rule:<tenant>:<set>:<element>` (no tenant: the host's). Specs are exactly what an observation can
-give back, so that equal means done, and hold all that making the thing needs. A machine holds only what its own ports
-need: their networks, those that routers join, and of these the ports of other machines.
+namespace, `sandbox:<id>`, `bridge:`, `tunnel:<tenant>/<name>`, `remote:<port's key>`, `route:<tenant>/<name>/<subnet>`,
+`port:<sandbox>:<ifname>`, `floating:<address>`, `rule:<tenant>:<set>:<element>` (no tenant: the host's). Specs are
+exactly what an observation can give back, so that equal means done, and hold all that making the thing needs. A machine
+holds only what its own ports need: their networks, those that routers join, and of these the ports of other machines.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from . import floating, host_rules, tenant_rules
+from . import floating, host_rules, static, tenant_rules
 from .fabric import Fabric
 from .model import Address, Interface, Network, Port, derived, interface
 from .rules import Element, version
-from .specs import BridgeSpec, PortSpec, RemoteSpec, RuleSpec, SandboxSpec, Spec, TableSpec, TenantSpec, TunnelSpec
+from .specs import (
+    BridgeSpec,
+    PortSpec,
+    RemoteSpec,
+    RouteSpec,
+    RuleSpec,
+    SandboxSpec,
+    Spec,
+    TableSpec,
+    TenantSpec,
+    TunnelSpec,
+)
 from .transit import Transit, transit
 
 VXLAN4, VXLAN6 = 50, 70
@@ -133,6 +144,7 @@ def network_specs(fabric: Fabric, site: Site, network: Network) -> dict[str, Spe
     specs: dict[str, Spec] = {
         **_rule_specs(network.tenant, tenant_rules.of_network(network, ifname, _joined(fabric, site, network))),
         f"bridge:{network.key}": bridge,
+        **route_specs(fabric, site, network),
     }
     own = fabric.endpoints.get(site.machine)
     if own is None:
@@ -149,6 +161,21 @@ def network_specs(fabric: Fabric, site: Site, network: Network) -> dict[str, Spe
     for port in fabric.on(network.key).values():
         specs |= remote_specs(fabric, site, network, port)
     return specs
+
+
+def route_specs(fabric: Fabric, site: Site, network: Network) -> dict[str, Spec]:
+    """The static routes for what comes from a network."""
+    return {
+        f"route:{network.key}/{subnet}": RouteSpec(
+            tenant=network.tenant,
+            source=bridge_name(site.instance, network.key),
+            subnet=subnet,
+            via=route.via,
+            out=bridge_name(site.instance, out.key),
+            networks=(network.key, out.key),
+        )
+        for subnet, route, out in sorted(static.routes(fabric, network), key=lambda found: found[1].subnet.prefixlen)
+    }
 
 
 def _joined(fabric: Fabric, site: Site, network: Network) -> list[str]:
@@ -250,6 +277,7 @@ def port_rules(fabric: Fabric, site: Site, port: Port) -> dict[str, Spec]:
     """What the tenant's tables say of a port, which is there before its link is."""
     ifname = port_name(site.instance, port.id)
     found = _rule_specs(port.tenant, tenant_rules.of_any_port(fabric, port))
+    found |= _rule_specs(port.tenant, static.elements(fabric, port, ifname))
     return found | _rule_specs(port.tenant, tenant_rules.of_port(port, ifname))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from hawser.store.reconcile import Step, plan
 
-from .model import Address, Interface
+from .model import Address, Interface, Subnet
 from .rules import Element
 from .transit import Transit
 
@@ -106,6 +106,20 @@ class PortSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RouteSpec:
+    """For what comes from the bridge `source`: what goes to `subnet` is sent to `via` on the bridge `out`. `asked`: the
+    table of these routes is looked at."""
+
+    tenant: str = field(compare=False)
+    source: str
+    subnet: Subnet
+    via: Address
+    out: str
+    asked: bool = True
+    networks: tuple[str, str] = field(default=("", ""), compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FloatingSpec:
     """An address of the outside that this machine takes for a tenant: it leads over `uplink` to `via`, the tenant's end
     there, and is `answered` for on the link on which the outside looks for it."""
@@ -127,9 +141,20 @@ class RuleSpec:
     value: str | None = None
 
 
-Spec = TableSpec | SandboxSpec | TenantSpec | BridgeSpec | TunnelSpec | RemoteSpec | PortSpec | FloatingSpec | RuleSpec
+Spec = (
+    TableSpec
+    | SandboxSpec
+    | TenantSpec
+    | BridgeSpec
+    | TunnelSpec
+    | RemoteSpec
+    | RouteSpec
+    | PortSpec
+    | FloatingSpec
+    | RuleSpec
+)
 ORDER = (
-    *("host table", "host rule", "sandbox", "tenant", "table", "rule", "bridge", "tunnel", "remote", "port"),
+    *("host table", "host rule", "sandbox", "tenant", "table", "rule", "bridge", "tunnel", "remote", "route", "port"),
     *("translation", "host translation", "floating"),
 )
 LINKS = {
@@ -138,6 +163,7 @@ LINKS = {
     BridgeSpec: "bridge",
     TunnelSpec: "tunnel",
     RemoteSpec: "remote",
+    RouteSpec: "route",
     PortSpec: "port",
     FloatingSpec: "floating",
 }
@@ -173,6 +199,8 @@ def needs(key: str, spec: Spec) -> tuple[str, ...]:
         return (f"bridge:{key.partition(':')[2]}",)
     if isinstance(spec, RemoteSpec):
         return (f"tunnel:{spec.network}",)
+    if isinstance(spec, RouteSpec):
+        return tuple(f"bridge:{network}" for network in spec.networks)
     if isinstance(spec, FloatingSpec):
         return (f"tenant:{spec.tenant}", f"rule::floating{spec.address.version}:{spec.address}")
     if isinstance(spec, PortSpec):

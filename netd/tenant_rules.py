@@ -7,7 +7,8 @@ nothing is dropped for being out of place. What arrives from the host is led to 
 reaches the namespace itself but DNS and echo requests at the gateways.
 
 Frames are checked where they come in: a port speaks with its own MAC and addresses only, in Ethernet, ARP, IPv4, IPv6
-and neighbour discovery, answers no DHCP and advertises no router (RFC 6105, RFC 7610).
+and neighbour discovery, answers no DHCP and advertises no router (RFC 6105, RFC 7610). One that static routes lead to
+also sends on what comes from behind it (static.py).
 """
 
 from collections.abc import Iterable, Iterator
@@ -72,6 +73,8 @@ FRAMES = """
   set frame_ip4 { type ifname . ipv4_addr; }
   set frame_ip6 { type ifname . ipv6_addr; }
   set frame_nd6 { typeof meta iifname . @th,64,128; }
+  set frame_behind4 { type ifname . ipv4_addr; flags interval; }
+  set frame_behind6 { type ifname . ipv6_addr; flags interval; }
   chain from_port {
     iifname . ether saddr != @frame_macs drop
     ether type ip jump from_ip4
@@ -83,6 +86,7 @@ FRAMES = """
   chain from_ip4 {
     udp sport 67 drop
     iifname . ip saddr @frame_ip4 accept
+    iifname . ip saddr @frame_behind4 accept
     ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept
     drop
   }
@@ -91,6 +95,7 @@ FRAMES = """
     icmpv6 type { nd-router-advert, nd-redirect } drop
     icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @frame_nd6 drop
     iifname . ip6 saddr @frame_ip6 accept
+    iifname . ip6 saddr @frame_behind6 accept
     ip6 saddr :: icmpv6 type { nd-neighbor-solicit, mld-listener-report, mld2-listener-report } accept
     drop
   }

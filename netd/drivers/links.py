@@ -103,7 +103,10 @@ class Links:
         index = self._index(spec.ifname)
         have = by_link(self._netlink.addresses()).get(index, ())
         extra = [address for address in have if address not in spec.addresses]
-        self._netlink.do([netlink.set_link(spec.ifname, mtu=spec.mtu, mac=spec.mac)])
+        link = self._own(spec.ifname)
+        # set anew, even to what it is, it would take every neighbour with it (neigh_changeaddr)
+        mac = None if link is not None and link.mac == spec.mac else spec.mac
+        self._netlink.do([netlink.set_link(spec.ifname, mtu=spec.mtu, mac=mac)])
         self._netlink.do([netlink.filter_bridge(index, spec.filtered)])
         self._netlink.do([netlink.delete_address(index, address) for address in extra], missing_ok=True)
         self._netlink.do([netlink.add_address(index, address) for address in spec.addresses])

@@ -23,12 +23,15 @@ from pyroute2.netlink.rtnl import (
     RTM_DELLINK,
     RTM_DELNEIGH,
     RTM_DELROUTE,
+    RTM_DELRULE,
     RTM_NEWADDR,
     RTM_NEWLINK,
     RTM_NEWNEIGH,
     RTM_NEWROUTE,
+    RTM_NEWRULE,
     RTM_SETLINK,
 )
+from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
@@ -43,6 +46,7 @@ IFA_F_NODAD = 0x02
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, SO_RCVBUFFORCE = 270, 10, 11, 33
 RECEIVE = 1 << 17
 GONE = (errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENOENT)
+RULE_PRIORITY = 1000
 BATCH_MESSAGES, BATCH_BYTES, DUMP_TRIES = 128, 1 << 16, 10
 
 
@@ -337,20 +341,41 @@ def _route(
     return Request(message, what)
 
 
-def add_route(subnet: Subnet, index: int, gateway: Address, *, metric: int = 0) -> Request:
+def add_route(subnet: Subnet, index: int, gateway: Address, *, table: int = wire.MAIN_TABLE) -> Request:
     """A route over a link. Exists."""
-    return _to(RTM_NEWROUTE, NEW, subnet, index, gateway, metric, "add")
+    return _to(RTM_NEWROUTE, NEW, subnet, index, gateway, table, "add")
 
 
-def delete_route(subnet: Subnet, index: int, gateway: Address, *, metric: int = 0) -> Request:
+def delete_route(subnet: Subnet, index: int, gateway: Address, *, table: int = wire.MAIN_TABLE) -> Request:
     """Take a route away."""
-    return _to(RTM_DELROUTE, 0, subnet, index, gateway, metric, "delete")
+    return _to(RTM_DELROUTE, 0, subnet, index, gateway, table, "delete")
 
 
-def _to(command: int, flags: int, subnet: Subnet, index: int, gateway: Address, metric: int, verb: str) -> Request:
+def _to(command: int, flags: int, subnet: Subnet, index: int, gateway: Address, table: int, verb: str) -> Request:
     attrs: list[tuple[str, Any]] = [("RTA_DST", str(subnet.network_address))] if subnet.prefixlen else []
-    attrs += [("RTA_GATEWAY", str(gateway)), ("RTA_OIF", index), ("RTA_PRIORITY", metric)]
-    return _route(command, flags, subnet.version, subnet.prefixlen, attrs, f"{verb} route {subnet} via {gateway}")
+    attrs += [("RTA_GATEWAY", str(gateway)), ("RTA_OIF", index), ("RTA_TABLE", table)]
+    request = _route(command, flags, subnet.version, subnet.prefixlen, attrs, f"{verb} route {subnet} via {gateway}")
+    request.message["table"] = table if table < 256 else 0
+    return request
+
+
+def add_rule(ifname: str, table: int, version: int) -> Request:
+    """Look at a routing table first for what comes from a link. Exists."""
+    return _rule(RTM_NEWRULE, NEW, ifname, table, version)
+
+
+def delete_rule(ifname: str, table: int, version: int) -> Request:
+    """Look there no more."""
+    return _rule(RTM_DELRULE, 0, ifname, table, version)
+
+
+def _rule(command: int, flags: int, ifname: str, table: int, version: int) -> Request:
+    message = fibmsg()
+    message["header"]["type"] = command
+    message["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK | flags
+    message["family"], message["action"] = FAMILY[version], wire.TO_TABLE
+    message["attrs"] = [("FRA_IIFNAME", ifname), ("FRA_TABLE", table), ("FRA_PRIORITY", RULE_PRIORITY)]
+    return Request(message, f"look at table {table} for {ifname}")
 
 
 class Netlink:
@@ -445,6 +470,10 @@ class Netlink:
         """Every unicast route of every table."""
         found = (wire.route(payload) for payload in self._dump(wire.GETROUTE, wire.NEWROUTE))
         return tuple(route for route in found if route is not None)
+
+    def rules(self) -> tuple[wire.Rule, ...]:
+        """Which tables are looked at for what comes from which link."""
+        return tuple(rule for payload in self._dump(wire.GETRULE, wire.NEWRULE) if (rule := wire.rule(payload)))
 
     def _dump(self, command: int, kind: int, family: int = 0, flags: int = 0) -> list[bytes]:
         for _ in range(DUMP_TRIES):

@@ -103,7 +103,7 @@ class Outer:
 
     def _delete_route(self, route: wire.Route) -> None:
         assert route.gateway is not None
-        request = netlink.delete_route(route.subnet, route.index, route.gateway, metric=route.metric)
+        request = netlink.delete_route(route.subnet, route.index, route.gateway)
         self._netlink.do([request], missing_ok=True)
 
     def delete(self, spec: FloatingSpec) -> None:

@@ -26,6 +26,9 @@ def prepare_tenant() -> None:
     """Inside: loopback up, the namespace routes, and bridged frames pass by the IP hooks unless a bridge asks."""
     netns.lo_up()
     open_forwarding()
+    # what comes from behind a static route has its way back in another table; sources are checked frame by frame
+    for which in ("all", "default"):
+        netns.sysctl(f"ipv4/conf/{which}/rp_filter", "0")
     if Path("/proc/sys/net/bridge").is_dir():
         netns.sysctls("bridge", dict.fromkeys(BRIDGED, "0"))
     if has_ipv6():

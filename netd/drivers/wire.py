@@ -13,6 +13,7 @@ from ..model import Address, Interface, Subnet
 
 ERROR, DONE = 2, 3
 NEWLINK, GETLINK, NEWADDR, GETADDR, NEWROUTE, GETROUTE, NEWNEIGH, GETNEIGH = 16, 18, 20, 22, 24, 26, 28, 30
+NEWRULE, GETRULE, TO_TABLE = 32, 34, 1
 REQUEST, DUMP, DUMP_INTERRUPTED, CAPPED, ACK_TLVS = 0x1, 0x300, 0x10, 0x100, 0x200
 AF_INET, AF_INET6, AF_BRIDGE = 2, 10, 7
 MAIN_TABLE, UNICAST, LOCAL, NESTED = 254, 1, 2, 0x3FFF
@@ -97,6 +98,15 @@ class Neighbour:
     master: int
     permanent: bool
     maker: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What comes from the link `source` is looked up in a table."""
+
+    version: int
+    source: str
+    table: int
 
 
 def dump_request(command: int, sequence: int, family: int = 0, flags: int = 0) -> bytes:
@@ -191,6 +201,15 @@ def route(payload: bytes) -> Route | None:
         metric=_number(attrs.get(6)),
         local=kind == LOCAL,
     )
+
+
+def rule(payload: bytes) -> Rule | None:
+    """A rule from its fib_rule_hdr, or None for one that asks for no link, or does not lead to a table."""
+    family, table, action = payload[0], payload[4], payload[7]
+    attrs = attributes(payload, 12)
+    if action != TO_TABLE or 3 not in attrs or family not in (AF_INET, AF_INET6):
+        return None
+    return Rule(4 if family == AF_INET else 6, _text(attrs[3]), _number(attrs.get(15)) or table)
 
 
 def _text(data: bytes) -> str:

@@ -18,6 +18,7 @@ from ..specs import (
     FloatingSpec,
     PortSpec,
     RemoteSpec,
+    RouteSpec,
     RuleSpec,
     SandboxSpec,
     Spec,
@@ -31,6 +32,7 @@ from .outer import Outer
 from .overlay import Overlay
 from .place import Place
 from .probe import probe
+from .routes import Routes
 from .table import Table
 from .tenants import Tenants
 from .tune import prepare_sandbox
@@ -43,6 +45,7 @@ class Inside:
         self.place = Place(path)
         self.links = Links(self.place, instance, path.name, sandboxes)
         self.overlay = Overlay(self.place, host.netlink, instance, path.name)
+        self.routes = Routes(self.place, instance, path.name)
         self.table = Table(self.place, instance, path.name)
         self.identity = path.stat().st_ino
 
@@ -75,6 +78,7 @@ class World:
         for name in self._tenants.alive():
             inside = self._of(name)
             found |= inside.table.observe() | inside.links.observe() | inside.overlay.observe()
+            found |= inside.routes.observe()
         return found
 
     def _of(self, tenant: str) -> Inside:
@@ -112,7 +116,7 @@ class World:
         else:
             self._link(step, spec)
 
-    def _link(self, step: Step[Spec], spec: BridgeSpec | TunnelSpec | RemoteSpec | PortSpec) -> None:
+    def _link(self, step: Step[Spec], spec: BridgeSpec | TunnelSpec | RemoteSpec | RouteSpec | PortSpec) -> None:
         inside = self._of(spec.tenant)
         if isinstance(spec, BridgeSpec):
             inside.links.set_bridge(step.verb, step.key, spec)
@@ -120,6 +124,8 @@ class World:
             inside.overlay.set_tunnel(step.key, spec)
         elif isinstance(spec, RemoteSpec):
             inside.overlay.set_remote(spec)
+        elif isinstance(spec, RouteSpec):
+            inside.routes.set(spec)
         else:
             inside.links.set_port(step.verb, step.key, spec)
 
@@ -140,11 +146,15 @@ class World:
             except NotFound:
                 return  # gone with its tenant's namespace
 
-    def _delete_within(self, spec: TableSpec | RuleSpec | BridgeSpec | TunnelSpec | RemoteSpec | PortSpec) -> None:
+    def _delete_within(
+        self, spec: TableSpec | RuleSpec | BridgeSpec | TunnelSpec | RemoteSpec | RouteSpec | PortSpec
+    ) -> None:
         if isinstance(spec, TableSpec | RuleSpec):
             self._tables(spec.tenant).delete(spec)
         elif isinstance(spec, RemoteSpec):
             self._of(spec.tenant).overlay.delete_remote(spec)
+        elif isinstance(spec, RouteSpec):
+            self._of(spec.tenant).routes.delete(spec)
         elif isinstance(spec, TunnelSpec):
             self._of(spec.tenant).overlay.delete(spec.ifname)
         else:

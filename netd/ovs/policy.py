@@ -11,6 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
 from ..model import Direction, Network, Peer, Port, Rule, Subnet
 from ..policy import match as words
+from ..static import without
 from . import tables
 from .flow import Flow, coming, match, toward
 from .rules import Identity, Numbered, SelectorKey, TenantPolicies, identity_number, selector_key
@@ -119,19 +120,11 @@ def _subnets(peers: Iterable[Peer]) -> list[Subnet]:
     for peer in peers:
         rest: list[Subnet] = [peer.cidr] if peer.cidr is not None else []
         for hole in peer.excluded:
-            rest = [part for subnet in rest for part in _without(subnet, hole)]
+            rest = [part for subnet in rest for part in without(subnet, hole)]
         found += rest
     four = collapse_addresses(subnet for subnet in found if isinstance(subnet, IPv4Network))
     six = collapse_addresses(subnet for subnet in found if isinstance(subnet, IPv6Network))
     return [*four, *six]
-
-
-def _without(subnet: Subnet, hole: Subnet) -> list[Subnet]:
-    if subnet.version != hole.version or not subnet.overlaps(hole):
-        return [subnet]
-    if hole.prefixlen <= subnet.prefixlen:
-        return []
-    return sorted(subnet.address_exclude(hole))  # type: ignore[arg-type]
 
 
 def _services(rule: Rule, zone: int) -> Iterator[str]:

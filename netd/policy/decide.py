@@ -1,10 +1,11 @@
 """Whether a new connection may pass, and who says so: the policies' meaning, with which every data plane must agree.
 
 First there must be a way: both ends on one network or on two that a router joins; an address that no port of the
-tenant has is outside, where internal networks have no way to. Then the source's port must be allowed to send (egress)
-and the target's to receive (ingress). A port is isolated in a direction when its network denies by default or a policy
-selects it in that direction; isolated, it passes what a rule of a policy that selects it allows, policies asked by
-name, rules in their order. A gateway is no port: sending to it is egress like any other.
+tenant has is outside, where internal networks have no way to, unless a static route has one. Then the source's port
+must be allowed to send (egress) and the target's to receive (ingress). A port is isolated in a direction when its
+network denies by default or a policy selects it in that direction; isolated, it passes what a rule of a policy that
+selects it allows, policies asked by name, rules in their order. A gateway is no port: sending to it is egress like any
+other.
 
 Addresses tell ports apart, so what reaches ports under an address that is nobody's (link-local, multicast, broadcast)
 passes only where nothing is filtered: otherwise any isolated port could be spoken to by its link-local address. ARP and
@@ -71,6 +72,7 @@ class Oracle:
         self.policies = match.of_tenant(fabric, tenant)
         self._networks = {network.key: network for network in fabric.of_tenant(tenant)}
         self._joined = {key: fabric.joined(key) for key in self._networks}
+        self._routers = [router for router in fabric.routers.values() if router.tenant == tenant and router.routes]
         self._defaults = {key: fabric.default(network) for key, network in self._networks.items()}
         self._filtered = {key for key, network in self._networks.items() if fabric.filtered(network)}
 
@@ -125,11 +127,24 @@ class Oracle:
         if self._scattered(packet):
             return None
         far = self._place(packet.target, target) if source is not None else self._place(packet.source, source)
-        if far is None and self._networks[port.on].internal:
+        if far is None and self._networks[port.on].internal and not self._routed(packet, port, source is not None):
             return f"network {port.network} is internal: it has no way out and none in"
         if far is not None and far not in self._joined[port.on]:
             return f"no router joins networks {port.network} and {self._networks[far].name}"
         return None
+
+    def _routed(self, packet: Packet, port: Port, sends: bool) -> bool:
+        """Whether a static route leads from the network of a port that `sends` to the other side, or from what is
+        behind its next hop to the port's network."""
+        far = packet.target if sends else packet.source
+        for router in self._routers:
+            routes = [route for route in router.routes if far in route.subnet]
+            if sends and routes and self._networks[port.on].name in router.networks:
+                return True
+            hops = [self.network_of(route.via) for route in routes]
+            if not sends and any(hop is not None and hop.key in self._joined[port.on] for hop in hops):
+                return True
+        return False
 
     def _scatter(self, packet: Packet, port: Port | None) -> Verdict:
         """What becomes of a packet that may reach ports it does not name."""

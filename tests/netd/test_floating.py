@@ -161,7 +161,7 @@ async def test_what_is_changed_by_hand_is_repaired(site: Site, store: Store, wor
     assert len(routes) == 2
     for route in routes:
         assert route.gateway is not None
-        meddle(netlink.delete_route(route.subnet, route.index, route.gateway, metric=route.metric))
+        meddle(netlink.delete_route(route.subnet, route.index, route.gateway))
     meddle(netlink.delete_proxy(uplink, ip_address(FLOAT4)))
     netns.sysctl("ipv6/conf/up0/proxy_ndp", "0")
     steps = await site.net.reconcile()

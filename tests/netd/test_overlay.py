@@ -213,6 +213,18 @@ async def test_what_is_for_everybody_passes_between_machines_only_where_it_is_wa
     assert await m1.net.plan() == ()
 
 
+async def test_a_network_that_begins_to_be_filtered_keeps_its_neighbours(machines: list[Machine], store: Store) -> None:
+    m1, m2, _ = machines
+    await m1.net.create_network({"tenant": "t", "name": "n", "subnets": ["10.0.0.0/24"]})
+    a, b = await m1.box("a", "t", "n"), await m2.box("b", "t", "n")
+    await until(lambda: ping(m1.paths["a"], ip(b), timeout=0.3), "the tunnel")
+    await Objects(store).put(allowing(80))
+    for machine in (m1, m2):
+        await machine.net.reconcile()
+        assert await machine.net.plan() == ()
+    assert await asyncio.to_thread(ping, m2.paths["b"], ip(a))
+
+
 async def test_open_connections_follow_a_policy_across_machines(machines: list[Machine], store: Store) -> None:
     """Bridged from machine to machine, or routed: those that are allowed go on, the others are cut."""
     m1, m2, _ = machines
