@@ -139,10 +139,12 @@ def network_specs(fabric: Fabric, site: Site, network: Network) -> dict[str, Spe
         mtu=mtu_of(fabric, site, network),
         mac=network.gateway_mac,
         addresses=gateway_interfaces(network),
-        filtered=fabric.filtered(network),
+        filtered=_tracked(fabric, network),
     )
+    open_ = () if fabric.filtered(network) else (tenant_rules.unfiltered(ifname),)
     specs: dict[str, Spec] = {
         **_rule_specs(network.tenant, tenant_rules.of_network(network, ifname, _joined(fabric, site, network))),
+        **_rule_specs(network.tenant, open_),
         f"bridge:{network.key}": bridge,
         **route_specs(fabric, site, network),
     }
@@ -176,6 +178,12 @@ def route_specs(fabric: Fabric, site: Site, network: Network) -> dict[str, Spec]
         )
         for subnet, route, out in sorted(static.routes(fabric, network), key=lambda found: found[1].subnet.prefixlen)
     }
+
+
+def _tracked(fabric: Fabric, network: Network) -> bool:
+    """Whether a bridge shows its frames to the IP hooks: when policies concern the network, or one that is joined to
+    it, whose connections go through here one way and are routed the other."""
+    return any(fabric.filtered(fabric.networks[key]) for key in fabric.joined(network.key))
 
 
 def _joined(fabric: Fabric, site: Site, network: Network) -> list[str]:

@@ -49,7 +49,7 @@ class TenantSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BridgeSpec:
-    """A bridge with its addresses, sorted; `filtered` has its frames pass the tenant's policy."""
+    """A bridge with its addresses, sorted; `filtered` shows its frames to the tenant's tables."""
 
     tenant: str = field(compare=False)
     ifname: str

@@ -2,8 +2,9 @@
 
 Routed packets pass between networks that a router joins, and between a network and the way out; both then pass the
 tenant's policy, as do the frames of a filtered bridge, which br_netfilter shows to the same hook. What answers is let
-through by conntrack; between machines a connection may go one way here and the other way there, so within the tenant
-nothing is dropped for being out of place. What arrives from the host is led to the container that published it. Nothing
+through by conntrack; between machines a connection is routed here one way and there the other, so that bridges of
+networks that are joined to a filtered one are shown, too, and within the tenant nothing is dropped for being out of
+place. What arrives from the host is led to the container that published it. Nothing
 reaches the namespace itself but DNS and echo requests at the gateways.
 
 Frames are checked where they come in: a port speaks with its own MAC and addresses only, in Ethernet, ARP, IPv4, IPv6
@@ -32,6 +33,7 @@ CHAINS = """
   set bridges { type ifname; }
   set internal { type ifname; }
   set joined { type ifname . ifname; }
+  set unfiltered { type ifname . ifname; }
   chain prerouting { type nat hook prerouting priority dstnat; policy accept;
     iifname "uplink" dnat ip to ip daddr map @in4
     iifname "uplink" dnat ip6 to ip6 daddr map @in6
@@ -55,6 +57,7 @@ CHAINS = """
     oifname "uplink" iifname @internal drop
     oifname "uplink" ct state invalid drop
     oifname "uplink" goto policies
+    iifname . oifname @unfiltered accept
     iifname . oifname @joined goto policies
   }
   chain input { type filter hook input priority filter; policy drop;
@@ -123,6 +126,12 @@ def of_network(network: Network, bridge: str, joined: Iterable[str]) -> Iterator
         yield "joined", f"{bridge} . {other}", None
     if network.internal:
         yield "internal", bridge, None
+
+
+def unfiltered(bridge: str) -> Element:
+    """The element of a network on which everything passes; its frames are only looked at for the sake of another's
+    connections."""
+    return "unfiltered", f"{bridge} . {bridge}", None
 
 
 def of_any_port(fabric: Fabric, port: Port) -> Iterator[Element]:

@@ -213,6 +213,36 @@ async def test_what_is_for_everybody_passes_between_machines_only_where_it_is_wa
     assert await m1.net.plan() == ()
 
 
+async def test_answers_from_an_open_network_come_back_to_one_that_denies(machines: list[Machine], store: Store) -> None:
+    """Each machine routes what begins there, and must know the answers of what another has routed; what is for
+    everybody goes on passing on the open network."""
+    m1, m2, _ = machines
+    for name, subnet, default in (("web", "10.0.1.0/24", "deny"), ("db", "10.0.2.0/24", None)):
+        await m1.net.create_network({"tenant": "t", "name": name, "subnets": [subnet], "default": default})
+    objects = Objects(store)
+    await objects.put(Router(tenant="t", name="r", networks=("web", "db")))
+    await m1.box("a", "t", "web")
+    b, c = await m2.box("b", "t", "db"), await m2.box("c", "t", "db")
+    out = Policy(
+        tenant="t",
+        name="out",
+        applies=Selector(networks=("web",)),
+        directions=(Direction.EGRESS,),
+        rules=(Rule(direction=Direction.EGRESS, proto="tcp"),),
+    )
+    await objects.put(out)
+    with serving(m2.paths["b"], 80):
+        await until(lambda: ask(m1.paths["a"], ip(b), 80, timeout=0.5), "the answer")
+    assert await asyncio.to_thread(silent, m1.paths["a"], ip(b))
+    with within(m2.paths["b"], lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as server:
+        server.bind(("0.0.0.0", 7))
+        server.settimeout(3)
+        with within(m2.paths["c"], lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            client.sendto(b"all", ("10.0.2.255", 7))
+            assert server.recvfrom(10) == (b"all", (ip(c), client.getsockname()[1]))
+
+
 async def test_a_network_that_begins_to_be_filtered_keeps_its_neighbours(machines: list[Machine], store: Store) -> None:
     m1, m2, _ = machines
     await m1.net.create_network({"tenant": "t", "name": "n", "subnets": ["10.0.0.0/24"]})
@@ -220,7 +250,8 @@ async def test_a_network_that_begins_to_be_filtered_keeps_its_neighbours(machine
     await until(lambda: ping(m1.paths["a"], ip(b), timeout=0.3), "the tunnel")
     await Objects(store).put(allowing(80))
     for machine in (m1, m2):
-        await machine.net.reconcile()
+        steps = await machine.net.reconcile()
+        assert not [step.key for step in steps if step.key.startswith("remote:")]
         assert await machine.net.plan() == ()
     assert await asyncio.to_thread(ping, m2.paths["b"], ip(a))
 
