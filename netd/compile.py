@@ -286,6 +286,9 @@ def port_rules(fabric: Fabric, site: Site, port: Port) -> dict[str, Spec]:
     ifname = port_name(site.instance, port.id)
     found = _rule_specs(port.tenant, tenant_rules.of_any_port(fabric, port))
     found |= _rule_specs(port.tenant, static.elements(fabric, port, ifname))
+    network = fabric.networks.get(port.on)
+    if network is not None and fabric.filtered(network):
+        found |= _rule_specs(port.tenant, [tenant_rules.guarded(ifname)])
     return found | _rule_specs(port.tenant, tenant_rules.of_port(port, ifname))
 
 

@@ -10,6 +10,10 @@ reaches the namespace itself but DNS and echo requests at the gateways.
 Frames are checked where they come in: a port speaks with its own MAC and addresses only, in Ethernet, ARP, IPv4, IPv6
 and neighbour discovery, answers no DHCP and advertises no router (RFC 6105, RFC 7610). One that static routes lead to
 also sends on what comes from behind it (static.py).
+
+Where policies concern a network, frames are checked where they go out, too: policies decide by a packet's addresses, so
+a port gets only what is for its own, or for what is behind it, whichever MAC it was sent to. (Multicast and broadcast
+pass here; policies drop them.) Tenants without policies have no such chain.
 """
 
 from collections.abc import Iterable, Iterator
@@ -72,6 +76,7 @@ CHAINS = """
 """
 FRAMES = """
   set frame_ports { type ifname; }
+  set frame_guarded { type ifname; }
   set frame_macs { type ifname . ether_addr; }
   set frame_ip4 { type ifname . ipv4_addr; }
   set frame_ip6 { type ifname . ipv6_addr; }
@@ -112,11 +117,27 @@ FRAMES = """
     iifname @frame_ports jump from_port
   }
 """
+# after br_netfilter (-1), by which policies count what they drop
+GUARD = """
+  chain to_port {
+    ether type ip oifname . ip daddr @frame_ip4 accept
+    ether type ip oifname . ip daddr @frame_behind4 accept
+    ether type ip ip daddr { 224.0.0.0/4, 255.255.255.255 } accept
+    ether type ip6 oifname . ip6 daddr @frame_ip6 accept
+    ether type ip6 oifname . ip6 daddr @frame_behind6 accept
+    ether type ip6 ip6 daddr ff00::/8 accept
+    ether type { ip, ip6 } drop
+  }
+  chain forward { type filter hook forward priority 0; policy accept;
+    oifname @frame_guarded jump to_port
+  }
+"""
 
 
 def chains(fabric: Fabric, tenant: str) -> str:
     """The text of a tenant's tables, which follows from its policies, not from its ports."""
-    return f"{CHAINS}{policy.chains(fabric, tenant)}{PARTED}{FRAMES}"
+    guard = GUARD if any(map(fabric.filtered, fabric.of_tenant(tenant))) else ""
+    return f"{CHAINS}{policy.chains(fabric, tenant)}{PARTED}{FRAMES}{guard}"
 
 
 def of_network(network: Network, bridge: str, joined: Iterable[str]) -> Iterator[Element]:
@@ -126,6 +147,11 @@ def of_network(network: Network, bridge: str, joined: Iterable[str]) -> Iterator
         yield "joined", f"{bridge} . {other}", None
     if network.internal:
         yield "internal", bridge, None
+
+
+def guarded(ifname: str) -> Element:
+    """The element of a port of this machine on a network that policies concern."""
+    return "frame_guarded", ifname, None
 
 
 def unfiltered(bridge: str) -> Element:
