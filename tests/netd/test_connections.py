@@ -169,29 +169,70 @@ async def test_what_is_allowed_again_before_it_ended_goes_on(site: Site, store: 
         assert both(line)
 
 
-async def test_a_stream_that_began_before_the_first_policy_goes_on(site: Site, store: Store) -> None:
-    """Its bridge has shown no frame of it to anybody: it is picked up in its middle, whoever speaks, and judged as
-    begun by either end from then on."""
+EVERYBODY = Policy(
+    tenant="t", name="p", applies=Selector(), directions=(Direction.INGRESS,), rules=allowing(80, 81).rules
+)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_a_first_policy_knows_who_began_what_its_bridge_has_never_seen(
+    site: Site, store: Store, version: int
+) -> None:
+    """Whoever speaks first after it. Whom nothing is allowed is cut, even if the other end might begin; who is allowed
+    goes on, even if the other end may not."""
     await site.box("a")
     b = await server(site)
-    objects, (pa, pb), host = Objects(store), (site.paths["a"], site.paths["b"]), ips(b)[0]
-    with tcp(pa, pb, host, 80) as first, tcp(pa, pb, host, 81) as second, tcp(pa, pb, host, 82) as cut:
+    objects, (pa, pb), host = Objects(store), (site.paths["a"], site.paths["b"]), ips(b)[version // 6]
+    with (
+        tcp(pa, pb, host, 80) as first,
+        tcp(pa, pb, host, 81) as second,
+        tcp(pa, pb, host, 82) as cut,
+        tcp(pa, pb, host, 83) as cut_too,
+    ):
         await objects.put(allowing(80, 81))
         await site.net.reconcile()
-        assert first.speaks()
-        assert second.speaks(back=True)
-        assert not cut.speaks()
-        everybody = Policy(
-            tenant="t", name="p", applies=Selector(), directions=(Direction.INGRESS,), rules=allowing(80, 81).rules
-        )
-        await objects.put(everybody)
+        assert cut.reset(back=True)
+        assert cut_too.reset()
+        await objects.put(EVERYBODY)
         await site.net.reconcile()
+        assert second.speaks(back=True), "the client may not be spoken to by itself"
         assert both(first)
-        assert both(second)
-        await objects.put(replace(everybody, rules=()))
+        await objects.put(replace(EVERYBODY, rules=()))
         await site.net.reconcile()
-        assert not first.speaks()
-        assert not second.speaks(back=True)
+        assert first.reset()
+        assert second.reset(back=True)
+
+
+async def test_a_first_policy_on_the_whole_network(site: Site, store: Store) -> None:
+    await site.box("a")
+    b = await server(site)
+    pa, pb, host = site.paths["a"], site.paths["b"], ips(b)[0]
+    with tcp(pa, pb, host, 80) as kept, tcp(pa, pb, host, 82) as cut:
+        await Objects(store).put(EVERYBODY)
+        await site.net.reconcile()
+        assert kept.speaks(back=True)
+        assert kept.speaks()
+        assert cut.reset(back=True)
+
+
+async def test_who_listens_was_begun_to_whatever_the_numbers(site: Site, store: Store) -> None:
+    """A server on a high port, which speaks both versions by one socket, and a client from a low one."""
+    await site.box("a")
+    b = await server(site)
+    pa, pb = site.paths["a"], site.paths["b"]
+    door = within(pb, lambda: socket.create_server(("::", 60000), family=socket.AF_INET6, dualstack_ipv6=True))
+    with door, within(pa, lambda: socket.socket(socket.AF_INET)) as near:
+        near.bind((ips(site.net.attachments("a")[0])[0], 1000))
+        near.connect((ips(b)[0], 60000))
+        far, _ = door.accept()
+        with far:
+            line = Line(near, far)
+            await Objects(store).put(allowing(60000))
+            await site.net.reconcile()
+            assert line.speaks(back=True)
+            await Objects(store).put(allowing(1000))
+            await site.net.reconcile()
+            assert line.reset(back=True)
 
 
 async def test_a_router_that_goes_takes_its_connections(site: Site, store: Store) -> None:
