@@ -5,13 +5,15 @@ which no intent ever asks for, so that a kill in between is cleaned up and made 
 """
 
 import contextlib
+import functools
 from pathlib import Path
 
 from hawser.store.reconcile import Verb
 
 from ..errors import NetError, NotFound
+from ..model import Address
 from ..specs import BridgeSpec, PortSpec, Spec
-from . import netlink, netns, wire
+from . import netlink, netns, sockets, wire
 from .inside import Inside, adjust, by_link, configure, look
 from .place import Place
 from .tune import harden_bridge
@@ -107,9 +109,22 @@ class Links:
         # set anew, even to what it is, it would take every neighbour with it (neigh_changeaddr)
         mac = None if link is not None and link.mac == spec.mac else spec.mac
         self._netlink.do([netlink.set_link(spec.ifname, mtu=spec.mtu, mac=mac)])
+        if spec.filtered and link is not None and not link.number(NF_CALL_IPTABLES) & 0xFF:
+            self._place.conntrack.know(self._unseen(index))
         self._netlink.do([netlink.filter_bridge(index, spec.filtered)])
         self._netlink.do([netlink.delete_address(index, address) for address in extra], missing_ok=True)
         self._netlink.do([netlink.add_address(index, address) for address in spec.addresses])
+
+    def _unseen(self, bridge: int) -> list[sockets.Flow]:
+        """The TCP connections that go on over a bridge whose frames nobody has looked at."""
+        places: dict[Address, sockets.Sockets] = {}
+        for link in self._netlink.links():
+            mark = link.alias.removeprefix(self._prefix)
+            if link.master == bridge and mark.startswith("port:"):
+                _, sandbox, inner = mark.split(":")
+                with contextlib.suppress(NetError):
+                    places |= netns.inside_here(self._directory / sandbox, functools.partial(_speaking, inner, link))
+        return sockets.flows(places)
 
     def set_port(self, verb: Verb, key: str, spec: PortSpec) -> None:
         """A veth pair; of one that is there, only what differs is changed, or traffic would stop."""
@@ -190,6 +205,14 @@ class Links:
         for link in self._netlink.links():
             if link.alias == f"{self._prefix}{key}":
                 self._netlink.do([netlink.delete_link(index=link.index)], missing_ok=True)
+
+
+def _speaking(ifname: str, peer: wire.Link) -> dict[Address, sockets.Sockets]:
+    """The addresses of a port's end here, each with the sockets of the namespace."""
+    end = look(ifname, peer.index)
+    if end is None or not end[1]:
+        return {}
+    return dict.fromkeys((address.ip for address in end[1]), sockets.look())
 
 
 def _another(mtu: int) -> int:

@@ -13,24 +13,40 @@ from ..policy.flush import Connection
 from ..tenant_rules import CUT
 from . import wire
 
+STATUS, ASSURED = 3, 4
 TUPLE_ORIG, TUPLE_REPLY, PROTOINFO, MARK, ID, MARK_MASK = 1, 2, 4, 8, 12, 21
 TUPLE_IP, TUPLE_PROTO = 1, 2
 PROTO_NUM, PROTO_SPORT, PROTO_DPORT, ICMP_TYPE, ICMPV6_TYPE = 1, 2, 3, 5, 8
 PROTOINFO_TCP, FLAGS_ORIGINAL, FLAGS_REPLY, BE_LIBERAL = 1, 4, 5, 0x08
 NAMES = {6: "tcp", 17: "udp", 132: "sctp", 1: "icmp", 58: "icmpv6"}
+# attributes of source and target by the version of IP
+ENDS = {4: (1, 2), 6: (3, 4)}
+# the bit of the mark that says which end began, though the connection was first seen in its middle
+KNOWN = 1 << 29
 Attributes = Mapping[int, bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry(Connection):
     """An entry: `asked` is whom the source asked for, `seen` whom the target sees; `orig` and `id` name it to the
-    kernel; `cut`: it carries the mark of those that are reset."""
+    kernel; `cut`: it carries the mark of those that are reset; `whole`: it was seen from its beginning, both ways."""
 
     asked: Address
     seen: Address
     orig: bytes
     id: bytes
     cut: bool
+    whole: bool
+
+    @property
+    def ends(self) -> frozenset[tuple[Address, int | None]]:
+        """Both ends."""
+        return frozenset(((self.source, self.own), (self.target, self.port)))
+
+    @property
+    def translated(self) -> bool:
+        """Whether it is another for one of its ends than for the other."""
+        return (self.asked, self.seen) != (self.target, self.source)
 
     @property
     def family(self) -> int:
@@ -44,21 +60,23 @@ def entry(attrs: Attributes) -> Entry | None:
     if original is None or reply is None:
         return None
     (source, asked, proto), (target, seen, answer) = original, reply
-    number = proto[PROTO_NUM][0]
+    number, mark = proto[PROTO_NUM][0], int.from_bytes(attrs.get(MARK, b""), "big")
     types = proto.get(ICMP_TYPE) or proto.get(ICMPV6_TYPE)
+    unsure = _picked_up(attrs.get(PROTOINFO, b"")) and not mark & KNOWN
     return Entry(
         source=source,
         target=target,
         proto=NAMES.get(number, str(number)),
         port=_port(answer.get(PROTO_SPORT)),
         icmp_type=types[0] if types else None,
-        unsure=_picked_up(attrs.get(PROTOINFO, b"")),
+        unsure=unsure,
         own=_port(proto.get(PROTO_SPORT)),
         asked=asked,
         seen=seen,
         orig=attrs[TUPLE_ORIG],
         id=attrs[ID],
-        cut=bool(int.from_bytes(attrs.get(MARK, b""), "big") & CUT),
+        cut=bool(mark & CUT),
+        whole=not unsure and bool(int.from_bytes(attrs.get(STATUS, b""), "big") & ASSURED),
     )
 
 

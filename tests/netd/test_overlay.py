@@ -256,14 +256,19 @@ async def test_a_network_that_begins_to_be_filtered_keeps_its_neighbours(machine
     assert await asyncio.to_thread(ping, m2.paths["b"], ip(a))
 
 
-async def test_open_connections_follow_a_policy_across_machines(machines: list[Machine], store: Store) -> None:
-    """Bridged from machine to machine, or routed: those that are allowed go on, the others are cut."""
+@pytest.mark.parametrize("first", [True, False])
+async def test_open_connections_follow_a_policy_across_machines(
+    machines: list[Machine], store: Store, first: bool
+) -> None:
+    """Bridged from machine to machine, or routed: those that are allowed go on, the others are cut; by the first policy
+    that concerns them, or another."""
     m1, m2, _ = machines
     objects = Objects(store)
     for name, subnet in (("n", "10.7.0.0/24"), ("m", "10.8.0.0/24")):
         await m1.net.create_network({"tenant": "t", "name": name, "subnets": [subnet]})
     await objects.put(Router(tenant="t", name="r", networks=("n", "m")))
-    await objects.put(allowing())
+    if not first:
+        await objects.put(allowing())
     await m1.box("a", "t", "n")
     await m1.box("c", "t", "m")
     m2.paths["b"] = await m2.net.make_sandbox("b")
@@ -279,7 +284,7 @@ async def test_open_connections_follow_a_policy_across_machines(machines: list[M
         assert all(both(line) for line in (*kept, *cut, *datagrams))
         await objects.put(allowing(80))
         for line in cut:
-            await until(line.reset, "the policy")
+            await until(lambda line=line: line.reset(back=first), "the policy")
         assert not any(line.speaks() for line in datagrams)
         assert all(both(line) for line in kept)
         await objects.put(Router(tenant="t", name="r", networks=("m",)))
