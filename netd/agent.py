@@ -25,6 +25,7 @@ from hawser.store.reconcile import Phase, Status, Step
 
 from . import model, parse
 from .claims import Claims
+from .compile import Site
 from .drivers import netns
 from .drivers.netlink import has_ipv6
 from .drivers.thread import KernelThread, complete
@@ -32,7 +33,7 @@ from .drivers.world import World
 from .errors import Denied, NetError
 from .fabric import Fabric
 from .intent import Intent
-from .model import Address, Endpoint, Network, Publish, Qos, Reservation
+from .model import Address, Endpoint, Network, Port, Publish, Qos, Reservation
 from .networks import Networks
 from .objects.catalogue import Objects
 from .ports import Attachment, Ports, Wish
@@ -95,6 +96,11 @@ class NetAgent:
     def fabric(self) -> Fabric:
         """Everything known of the cluster's networks, as of the last look."""
         return self._shared.intent.fabric
+
+    @property
+    def site(self) -> Site:
+        """What is particular to this machine."""
+        return self._shared.site
 
     def present(self) -> tuple[Network, ...]:
         """The networks this machine has to do with, by key."""
@@ -238,6 +244,11 @@ class NetAgent:
         if f"{tenant}/{name}" not in self._shared.intent.networks:
             await self._shared.intent.load()
         return self._shared.intent.network(tenant, name)
+
+    async def change_port(self, sandbox: str, ifname: str, change: Callable[[Port], Port]) -> Port:
+        """Change a port's limits and mirrors in place; returns it. NotFound, and what `change` raises."""
+        async with self._lock:
+            return await complete(self._ports.change(sandbox, ifname, change))
 
     async def adopt_sandbox(self, sandbox: str, path: str, owner: str) -> None:
         """Have another's network namespace for a sandbox, as long as it is attached to something; nothing when it is

@@ -14,6 +14,7 @@ from typing import Protocol
 from . import host_rules, tenant_rules
 from .fabric import Fabric
 from .model import Address, Interface, Network, Port, derived, interface
+from .qos.specs import MirrorSpec, compile_port, qos_key
 from .rules import Element, version
 from .specs import BridgeSpec, PortSpec, RemoteSpec, RuleSpec, SandboxSpec, Spec, TableSpec, TenantSpec, TunnelSpec
 from .transit import Transit, transit
@@ -242,7 +243,12 @@ def bare_port(fabric: Fabric, site: Site, network: Network, port: Plug) -> PortS
 def port_specs(fabric: Fabric, site: Site, network: Network, port: Port) -> dict[str, Spec]:
     """A port's link and rules."""
     link = replace(bare_port(fabric, site, network, port), addresses=_sorted(port.addresses))
-    return {**port_rules(fabric, site, port), f"port:{port.id}": link, **published(site, port)}
+    return {
+        **port_rules(fabric, site, port),
+        f"port:{port.id}": link,
+        **qos_specs(fabric, site, port),
+        **published(site, port),
+    }
 
 
 def port_rules(fabric: Fabric, site: Site, port: Port) -> dict[str, Spec]:
@@ -250,6 +256,17 @@ def port_rules(fabric: Fabric, site: Site, port: Port) -> dict[str, Spec]:
     ifname = port_name(site.instance, port.id)
     found = _rule_specs(port.tenant, tenant_rules.of_any_port(fabric, port))
     return found | _rule_specs(port.tenant, tenant_rules.of_port(port, ifname))
+
+
+def qos_specs(fabric: Fabric, site: Site, port: Port) -> dict[str, Spec]:
+    """A port's limits and mirrors, as far as those lead to ports of its tenant that are here."""
+    mirrors = []
+    for mirror in port.mirrors:
+        to = fabric.ports.get(f"{site.machine}/{mirror.to}")
+        if to is not None and to.tenant == port.tenant and to.id != port.id and not to.leaving:
+            mirrors.append(MirrorSpec(direction=mirror.direction, to=port_name(site.instance, to.id)))
+    spec = compile_port(port_name(site.instance, port.id), port, mirrors)
+    return {} if spec is None else {qos_key(port): spec}
 
 
 def published(site: Site, port: Port) -> dict[str, Spec]:

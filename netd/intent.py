@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from hawser.store import Compare, DeleteOp, KeyValue, PutOp, Store, absent
+from hawser.store import Compare, DeleteOp, KeyValue, PutOp, Store, absent, unchanged
 from hawser.store.reconcile import Step, Verb
 
 from . import compile as compiler
@@ -132,6 +132,19 @@ class Intent:
             number = transit.free_number(set(self.numbers.values()))
             await self._store.put(self._kept[model.TRANSIT] + tenant, str(number).encode())
             self.numbers[tenant] = number
+
+    async def change_port(self, port: Port, change: Callable[[Port], Port]) -> Port:
+        """Write one of this machine's ports changed; returns it. NotFound when it is gone, and what `change` raises."""
+        while True:
+            entry = await self._store.get(model.PORTS + port.key)
+            there = None if entry is None else records.read_port(entry)
+            if entry is None or there is None or there.leaving:
+                raise NotFound(f"{port.sandbox} has no interface {port.ifname}")
+            changed = change(there)
+            put = PutOp(entry.key, json.dumps(parse.encode_port(changed)).encode())
+            if (await self._store.txn([unchanged(entry)], [put])).succeeded:
+                self.fabric.put_port(changed)
+                return changed
 
     async def retire(self, port: Port) -> None:
         """Note that a port is no longer wanted; record and claims stay."""

@@ -123,6 +123,15 @@ class Qos:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """A copy of every frame of one direction goes to another port of the tenant on the same machine, by its id; none
+    while that port is not there."""
+
+    direction: Direction
+    to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
     """One interface of a sandbox on a network, with one address of each of the network's subnets.
 
@@ -141,6 +150,7 @@ class Port:
     publish: tuple[Publish, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     qos: Qos = field(default_factory=Qos)
+    mirrors: tuple[Mirror, ...] = ()
     reserved: str | None = None
     leaving: bool = False
 

@@ -5,11 +5,12 @@ needs is made, whatever else exists. A port that goes keeps its claims until the
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address
 
 from hawser.store import StoreError
+from hawser.store.reconcile import Step, Verb
 
 from . import compile as compiler
 from . import host_rules, model, parse, rounds
@@ -17,6 +18,7 @@ from .claims import Wanted, fixed_addresses
 from .errors import Conflict, Exists, Invalid, NetError, NotFound
 from .intent import Sandbox
 from .model import Address, Interface, Network, Port, Publish, Qos, Reservation
+from .qos.specs import qos_key
 from .shared import Shared
 from .specs import RuleSpec, SandboxSpec, Spec, rank
 from .world import Kernel
@@ -166,6 +168,7 @@ class Ports:
             await self._shed()
             raise
         fabric.put_port(port)
+        self._mirrored(port)
         try:
             await prepared
             await shared.hands.do(lambda kernel: self._complete(kernel, network, port))
@@ -206,6 +209,37 @@ class Ports:
             rounds.undo(rounds.creation(plain, "undone"), kernel.apply)
             raise
         shared.done([*rounds.creation(plain, "a new port"), *steps])
+
+    async def change(self, sandbox: str, ifname: str, change: Callable[[Port], Port]) -> Port:
+        """Change a port's limits and mirrors in place; returns it. NotFound, and what `change` raises; then nothing was
+        done."""
+        shared, intent = self._shared, self._shared.intent
+        before = intent.port(f"{sandbox}:{ifname}")
+        if before is None or intent.leaving(before):
+            raise NotFound(f"{sandbox} has no interface {ifname}")
+        after = await intent.change_port(before, change)
+        try:
+            await self._requalify(after)
+        except NetError:
+            await intent.change_port(after, lambda port: replace(port, qos=before.qos, mirrors=before.mirrors))
+            shared.wake()
+            raise
+        return after
+
+    async def _requalify(self, port: Port) -> None:
+        """Bring the kernel to a port's limits and mirrors."""
+        shared, key = self._shared, qos_key(port)
+        wanted = compiler.qos_specs(shared.intent.fabric, shared.site, port).get(key)
+        there = shared.standing.get(key)
+        if wanted is not None:
+            verb = Verb.CREATE if there is None else Verb.UPDATE
+            step = Step(verb=verb, key=key, reason="other limits or mirrors", spec=wanted)
+        elif there is not None:
+            step = Step(verb=Verb.DELETE, key=key, reason="no limits or mirrors any more", spec=there)
+        else:
+            return
+        await shared.hands.do(lambda kernel: kernel.apply(step))
+        shared.done([step])
 
     async def detach(self, sandbox: str, ifname: str) -> None:
         """Take an interface away. NotFound."""
@@ -281,6 +315,13 @@ class Ports:
     async def _release(self, port: Port) -> None:
         await self._shared.claims.release(port)
         self._shared.intent.fabric.drop_port(port.key)
+        self._mirrored(port)
+
+    def _mirrored(self, to: Port) -> None:
+        """A port that others are mirrored to has come or gone: the rounds see to those."""
+        ports = self._shared.intent.fabric.at(self._shared.machine).values()
+        if any(mirror.to == to.id for port in ports for mirror in port.mirrors):
+            self._shared.wake()
 
 
 def checked(network: Network, publish: Sequence[Publish]) -> tuple[Publish, ...]:

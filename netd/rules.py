@@ -83,6 +83,8 @@ def observed(objects: Iterable[dict[str, Any]]) -> tuple[str, list[Element]]:
         if "chain" in entry and entry["chain"]["name"].startswith("version_"):
             found = entry["chain"]["name"].removeprefix("version_")
         for kind in ("set", "map"):
+            if "timeout" in entry.get(kind, {}).get("flags", ()):
+                continue  # packets fill it
             for element in entry.get(kind, {}).get("elem", ()):
                 elements.append(_element(entry[kind]["name"], element))
     return found, elements

@@ -4,12 +4,13 @@ A field that an observation cannot give back, since it follows from the key or i
 compared.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from hawser.store.reconcile import Step, plan
 
 from .model import Address, Interface
+from .qos.specs import QosSpec
 from .rules import Element
 from .transit import Transit
 
@@ -115,9 +116,9 @@ class RuleSpec:
     value: str | None = None
 
 
-Spec = TableSpec | SandboxSpec | TenantSpec | BridgeSpec | TunnelSpec | RemoteSpec | PortSpec | RuleSpec
+Spec = TableSpec | SandboxSpec | TenantSpec | BridgeSpec | TunnelSpec | RemoteSpec | PortSpec | QosSpec | RuleSpec
 ORDER = (
-    *("host table", "host rule", "sandbox", "tenant", "table", "rule", "bridge", "tunnel", "remote", "port"),
+    *("host table", "host rule", "sandbox", "tenant", "table", "rule", "bridge", "tunnel", "remote", "port", "qos"),
     *("translation", "host translation"),
 )
 LINKS = {
@@ -127,6 +128,7 @@ LINKS = {
     TunnelSpec: "tunnel",
     RemoteSpec: "remote",
     PortSpec: "port",
+    QosSpec: "qos",
 }
 
 
@@ -142,8 +144,14 @@ def rank(key: str, spec: Spec) -> int:
 
 
 def steps(desired: Mapping[str, Spec], observed: Mapping[str, Spec]) -> tuple[Step[Spec], ...]:
-    """The plan, in the order the kernel needs."""
-    return plan(desired, observed, rank=rank, differs=_differs)
+    """The plan, in the order the kernel needs. What was done to a link that is made anew is done anew."""
+    links = {spec.ifname for key, spec in desired.items() if isinstance(spec, PortSpec) and observed.get(key) != spec}
+    stay = {key: spec for key, spec in observed.items() if not (key in desired and _goes_with(spec, links))}
+    return plan(desired, stay, rank=rank, differs=_differs)
+
+
+def _goes_with(spec: Spec, links: Collection[str]) -> bool:
+    return isinstance(spec, QosSpec) and any(name in links for name in (spec.ifname, *(m.to for m in spec.mirrors)))
 
 
 def needs(key: str, spec: Spec) -> tuple[str, ...]:
@@ -162,6 +170,8 @@ def needs(key: str, spec: Spec) -> tuple[str, ...]:
         return (f"tunnel:{spec.network}",)
     if isinstance(spec, PortSpec):
         return (f"sandbox:{key.split(':')[1]}", f"bridge:{spec.network}", f"rule:{spec.tenant}:ports:{spec.ifname}")
+    if isinstance(spec, QosSpec):
+        return (key.replace("qos:", "port:", 1),)
     return ()
 
 

@@ -22,7 +22,19 @@ from aiohttp import web
 
 from ..faults import HTTP, Fault, kind_of
 from ..node import Node
-from . import attachments, containers, images, machines, networks, objects, services, system, units
+from . import (
+    attachments,
+    containers,
+    images,
+    machines,
+    networks,
+    objects,
+    ports,
+    services,
+    system,
+    units,
+    visibility,
+)
 from .common import NODE
 
 log = logging.getLogger("hawser.api")
@@ -72,7 +84,19 @@ def application(node: Node) -> web.Application:
     app = web.Application(middlewares=[completion, failures, peers], client_max_size=BODY_LIMIT)
     app[NODE] = node
     app[CHANGES] = Changes()
-    for module in (attachments, system, containers, images, networks, objects, services, units, machines):
+    for module in (
+        attachments,
+        system,
+        containers,
+        images,
+        networks,
+        objects,
+        services,
+        units,
+        machines,
+        ports,
+        visibility,
+    ):
         app.add_routes(module.routes)
     return app
 

@@ -12,6 +12,8 @@ from hawser.store.reconcile import Step, Verb
 
 from ..errors import NotFound
 from ..model import DEFAULT_MTU, Publish, Subnet
+from ..qos.drivers.tc import Tc
+from ..qos.specs import QosSpec
 from ..specs import (
     BridgeSpec,
     PortSpec,
@@ -42,6 +44,21 @@ class Inside:
         self.overlay = Overlay(self.place, host.netlink, instance, path.name)
         self.table = Table(self.place, instance, path.name)
         self.identity = path.stat().st_ino
+        self._instance, self._tenant = instance, path.name
+        self._tc: Tc | None = None
+
+    @property
+    def tc(self) -> Tc:
+        """What limits and mirrors ports; made when first asked for."""
+        if self._tc is None:
+            self._tc = Tc(self.place, self._instance, self._tenant)
+        return self._tc
+
+    def close(self) -> None:
+        """Let go; nothing is removed."""
+        if self._tc is not None:
+            self._tc.close()
+        self.place.close()
 
 
 class World:
@@ -60,7 +77,7 @@ class World:
         """Let go; nothing is removed."""
         self._host.close()
         for inside in self._inside.values():
-            inside.place.close()
+            inside.close()
         self._inside = {}
 
     def observe(self) -> dict[str, Spec]:
@@ -69,6 +86,7 @@ class World:
         for name in self._tenants.alive():
             inside = self._of(name)
             found |= inside.table.observe() | inside.links.observe() | inside.overlay.observe()
+            found |= inside.tc.observe()
         return found
 
     def _of(self, tenant: str) -> Inside:
@@ -86,13 +104,13 @@ class World:
 
     def _forget(self, tenant: str) -> None:
         if known := self._inside.pop(tenant, None):
-            known.place.close()
+            known.close()
 
     def apply(self, step: Step[Spec]) -> None:
         """Do one step, wholly or not at all."""
         spec = step.spec
         if step.verb is Verb.DELETE:
-            self._delete(spec)
+            self._delete(step.key, spec)
         elif isinstance(spec, SandboxSpec):
             _make_sandbox(Path(spec.path), spec.borrowed)
         elif isinstance(spec, TenantSpec):
@@ -101,6 +119,8 @@ class World:
             self._tables(spec.tenant).create(spec)
         elif isinstance(spec, RuleSpec):
             self._tables(spec.tenant).set(step.verb, spec)
+        elif isinstance(spec, QosSpec):
+            self._of(spec.tenant).tc.apply(step.verb, step.key, spec)
         else:
             self._link(step, spec)
 
@@ -118,7 +138,7 @@ class World:
     def _tables(self, tenant: str) -> Table:
         return self._of(tenant).table if tenant else self._table
 
-    def _delete(self, spec: Spec) -> None:
+    def _delete(self, key: str, spec: Spec) -> None:
         if isinstance(spec, SandboxSpec):
             netns.remove(Path(spec.path))
         elif isinstance(spec, TenantSpec):
@@ -126,13 +146,17 @@ class World:
             self._tenants.delete(spec)
         else:
             try:
-                self._delete_within(spec)
+                self._delete_within(key, spec)
             except NotFound:
                 return  # gone with its tenant's namespace
 
-    def _delete_within(self, spec: TableSpec | RuleSpec | BridgeSpec | TunnelSpec | RemoteSpec | PortSpec) -> None:
+    def _delete_within(
+        self, key: str, spec: TableSpec | RuleSpec | BridgeSpec | TunnelSpec | RemoteSpec | PortSpec | QosSpec
+    ) -> None:
         if isinstance(spec, TableSpec | RuleSpec):
             self._tables(spec.tenant).delete(spec)
+        elif isinstance(spec, QosSpec):
+            self._of(spec.tenant).tc.delete(key, spec)
         elif isinstance(spec, RemoteSpec):
             self._of(spec.tenant).overlay.delete_remote(spec)
         elif isinstance(spec, TunnelSpec):

@@ -1,0 +1,92 @@
+"""What is seen of tenants' networks: counters, captures, loss and latency, and where a packet ends."""
+
+import asyncio
+import base64
+import os
+import threading
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from aiohttp import web
+
+from hawser.netd.compile import port_name
+from hawser.netd.model import Direction, Port
+from hawser.netd.watch import metrics
+from hawser.netd.watch.drivers import page, pcap
+from hawser.netd.watch.pcapfile import SNAP_MOST, Limits
+
+from ..faults import Fault
+from ..node import Node
+from .common import node_of, number, stream
+from .ports import port_of
+
+routes = web.RouteTableDef()
+BLOCK = 1 << 16
+SECONDS_MOST = 3600.0
+
+
+@routes.get("/v1/metrics")
+async def counters(request: web.Request) -> web.Response:
+    """Every counter of this machine, as Prometheus reads it."""
+    net = node_of(request).net
+    samples, policies = await asyncio.to_thread(page.read, net.fabric, net.site)
+    text = metrics.render(samples, policies)
+    return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+
+@routes.get("/v1/ports/{sandbox}/{ifname}/capture")
+async def capture(request: web.Request) -> web.StreamResponse:
+    """The frames of a port as a pcap file, in pieces (`data`, base64); at the end what was captured (`captured`)."""
+    node, info = node_of(request), request.match_info
+    port = port_of(node, info["sandbox"], info["ifname"])
+    words = [request.query["direction"]] if "direction" in request.query else list(Direction)
+    if not set(words) <= set(Direction):
+        raise Fault(f"direction {words[0]!r}: give {' or '.join(Direction)}", "usage")
+    limits = Limits(
+        octets=_within(request, "octets", 64 << 20, 1 << 30),
+        packets=_within(request, "count", 1_000_000, 1 << 40),
+        seconds=float(_within(request, "seconds", 60, int(SECONDS_MOST))),
+        snap=_within(request, "snap", SNAP_MOST, SNAP_MOST),
+    )
+    return await stream(request, _captured(node, port, limits, tuple(Direction(word) for word in words)))
+
+
+def _within(request: web.Request, name: str, usual: int, most: int) -> int:
+    found = number(request, name)
+    if found is not None and not 1 <= found <= most:
+        raise Fault(f"{name}={found}: give 1-{most}", "usage")
+    return usual if found is None else found
+
+
+async def _captured(
+    node: Node, port: Port, limits: Limits, directions: tuple[Direction, ...]
+) -> AsyncGenerator[object, None]:
+    """The capture on a thread of its own, which ends with whoever reads."""
+    site, stop = node.net.site, threading.Event()
+    reader, writer = os.pipe()
+
+    def run() -> pcap.Captured:
+        with os.fdopen(writer, "wb", buffering=0) as file:
+            return pcap.capture(
+                port_name(site.instance, port.id),
+                file,
+                space=Path(site.tenants) / port.tenant,
+                limits=limits,
+                directions=directions,
+                stop=stop,
+            )
+
+    loop, blocks, pool = asyncio.get_running_loop(), asyncio.StreamReader(), ThreadPoolExecutor(1, "capture")
+    pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(blocks), os.fdopen(reader, "rb", 0))
+    work = loop.run_in_executor(pool, run)
+    try:
+        while block := await blocks.read(BLOCK):
+            yield {"data": base64.b64encode(block).decode()}
+        done = await work
+    finally:
+        stop.set()
+        pipe.close()  # who waits to write wakes up
+        await asyncio.gather(work, return_exceptions=True)
+        pool.shutdown(wait=False)
+    yield {"captured": {"packets": done.packets, "bytes": done.octets, "lost": done.lost, "reason": done.reason}}
