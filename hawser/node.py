@@ -22,6 +22,7 @@ from hawser.mesh.agent import Mesh
 from hawser.mesh.drivers.checks import stream
 from hawser.mesh.model import Address, Announcement
 from hawser.netd.agent import NetAgent
+from hawser.netd.watch.agent import Watcher
 from hawser.runtime.agent import Runtime
 from hawser.runtime.images import Images
 from hawser.runtime.model import State
@@ -100,6 +101,7 @@ class Node:
         store = backing.store
         self.started = time.time()
         self.net = net
+        self.watcher = Watcher(store, net)
         self.images = images
         self.runtime = Runtime(config.data, config.run, machine[:INSTANCE], images, on_change=self._changed)
         self.containers = Containers(self.runtime, net)
@@ -123,7 +125,7 @@ class Node:
         async with asyncio.TaskGroup() as group:
             parts = (
                 *(self.net, self.runtime, self.mesh, self.names, self.engine, self.agent),
-                *(self.machines, self.registration),
+                *(self.machines, self.registration, self.watcher),
             )
             tasks = [group.create_task(self._kept(part.run()), name=type(part).__name__) for part in parts]
             if self.clustered is not None:

@@ -12,8 +12,10 @@ from aiohttp import web
 
 from hawser.netd.compile import port_name
 from hawser.netd.model import Direction, Port
-from hawser.netd.watch import metrics
-from hawser.netd.watch.drivers import page, pcap
+from hawser.netd.watch import mesh
+from hawser.netd.watch.agent import Rounds
+from hawser.netd.watch.drivers import pcap
+from hawser.netd.watch.metrics import CONTENT_TYPE
 from hawser.netd.watch.pcapfile import SNAP_MOST, Limits
 
 from ..faults import Fault
@@ -29,10 +31,43 @@ SECONDS_MOST = 3600.0
 @routes.get("/v1/metrics")
 async def counters(request: web.Request) -> web.Response:
     """Every counter of this machine, as Prometheus reads it."""
-    net = node_of(request).net
-    samples, policies = await asyncio.to_thread(page.read, net.fabric, net.site)
-    text = metrics.render(samples, policies)
-    return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
+    text = await node_of(request).watcher.metrics()
+    return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
+
+
+@routes.get("/v1/ping")
+async def ping(request: web.Request) -> web.Response:
+    """A full mesh: the matrix, as a table too, and what is not as the policies say."""
+    node, query = node_of(request), request.query
+    version = number(request, "version")
+    if version not in (None, 4, 6):
+        raise Fault(f"version={version}: give 4 or 6", "usage")
+    rounds = Rounds(
+        count=_within(request, "count", 3, 1000),
+        interval=_seconds(request, "interval", 0.2),
+        timeout=_seconds(request, "timeout", 1.0),
+    )
+    pinged = await node.watcher.ping(query.get("tenant", "default"), query.get("network"), version, rounds)
+    shown = mesh.names(pinged.mesh.ports.values(), node.verbs.names())
+    matrix = mesh.renamed(pinged.samples, shown)
+    odd = mesh.surprises(node.net.fabric, pinged.mesh, pinged.samples)
+    surprises = [
+        {"source": shown[one.source], "target": shown[one.target], "heard": one.heard, "reason": one.reason}
+        for one in odd
+    ]
+    answer = {"lines": list(mesh.lines(matrix)), "surprises": surprises, "silent": pinged.silent}
+    return web.json_response(matrix.document() | answer)
+
+
+def _seconds(request: web.Request, name: str, usual: float) -> float:
+    text = request.query.get(name)
+    try:
+        found = usual if text is None else float(text)
+    except ValueError:
+        raise Fault(f"{name}={text}: not a number", "usage") from None
+    if not 0 <= found <= 60:
+        raise Fault(f"{name}={text}: give 0-60 seconds", "usage")
+    return found
 
 
 @routes.get("/v1/ports/{sandbox}/{ifname}/capture")

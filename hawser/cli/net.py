@@ -7,7 +7,7 @@ from . import complete
 from .common import as_json, client, listing, show_json, tenant_option
 from .port import port
 from .router import router
-from .watch import capture, limit, metrics, mirror
+from .watch import capture, limit, metrics, mirror, ping
 
 
 @click.group()
@@ -86,5 +86,5 @@ def detach(container: str, ifname: str) -> None:
 
 net.add_command(router)
 net.add_command(port)
-for command in (limit, mirror, capture, metrics):
+for command in (limit, mirror, capture, metrics, ping):
     net.add_command(command)

@@ -10,10 +10,11 @@ import click
 
 from ..client import segment
 from . import complete
-from .common import as_json, client, listing
+from .common import as_json, client, listing, show_json
 
 RATE = "Bit/s, or like 500kbit, 10mbit, 1gbit; none takes it away."
 Value = int | str | None
+SHOWN = 20
 
 
 def _port(sandbox: str, ifname: str) -> str:
@@ -120,6 +121,37 @@ def capture(sandbox: str, ifname: str, path: str, **limits: Any) -> None:
             file.flush()
     lost = f", {done['lost']} lost" if done["lost"] else ""
     click.echo(f"{done['packets']} packets, {done['bytes']} bytes{lost}; ended by {done['reason']}", err=True)
+
+
+@click.command()
+@click.option("--count", type=click.IntRange(1, 1000), default=3, show_default=True, help="Ask so many times.")
+@click.option("--interval", type=click.FloatRange(0, 60), default=0.2, show_default=True, help="Seconds between.")
+@click.option("--timeout", type=click.FloatRange(0, 60, min_open=True), default=1.0, show_default=True, help="Seconds.")
+@click.option("-4", "version", flag_value=4, type=int, help="By IPv4 [default: where there is any].")
+@click.option("-6", "version", flag_value=6, type=int, help="By IPv6.")
+@click.option("-o", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.argument("where", metavar="[TENANT[/NETWORK]]", default="default", envvar="HAWSER_TENANT")
+def ping(where: str, output: str, **options: Any) -> int:
+    """Have every port of a network, or of a tenant, ask every other for an echo, on all machines; print loss and
+    latency.
+
+    Ends with 1 when a pair is not as policies and routers say (lost though it may speak, or the other way round), or a
+    machine does not answer.
+    """
+    tenant, _, network = where.partition("/")
+    answer = client().get("/v1/ping", tenant=tenant, network=network or None, **options)
+    if output == "json":
+        show_json({name: value for name, value in answer.items() if name != "lines"})
+    else:
+        click.echo("\n".join(answer["lines"]))
+        for one in answer["surprises"][:SHOWN]:
+            what = "answers, and should not" if one["heard"] else "does not answer, and should"
+            click.echo(f"{one['source']} -> {one['target']}: {what} ({one['reason']})")
+        if len(answer["surprises"]) > SHOWN:
+            click.echo(f"and {len(answer['surprises']) - SHOWN} more")
+        for machine, why in sorted(answer["silent"].items()):
+            click.echo(f"machine {machine}: its ports did not ask: {why}")
+    return 1 if answer["surprises"] or answer["silent"] else 0
 
 
 @click.command()

@@ -116,9 +116,13 @@ class Verbs:
         info = self._runtime.get(self._containers.find(container).id)
         return view.whole(info, self._net.attachments(info.spec.id))
 
+    def names(self) -> Mapping[str, str]:
+        """Containers' names by id."""
+        return {info.spec.id: info.spec.name for info in self._runtime.containers()}
+
     def ports_of(self, tenant: str, network: str) -> list[dict[str, Any]]:
         """What is attached to a network."""
-        names = {info.spec.id: info.spec.name for info in self._runtime.containers()}
+        names = self.names()
         return [
             view.port(attachment, names.get(attachment.sandbox, ""))
             for attachment in self._net.attachments()

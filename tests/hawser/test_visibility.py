@@ -264,3 +264,44 @@ def spoof(place: Path) -> None:
                 sock.send(b"\xff" * 6 + b"\x02\0\0\0\0\x99" + b"\x08\x00" + bytes(46))
 
     netns.inside(place, send)
+
+
+def test_every_port_asks_every_other(pair: NodeProcess) -> None:
+    outcome = pair.hawser("net", "ping", "blue/web", "--count", "2", "--interval", "0.05")
+    assert outcome.code == 0, outcome.out
+    rows = [line.split() for line in outcome.out.splitlines()]
+    assert rows[0] == ["from", "\\", "to", "one", "three", "two"]
+    assert [row[0] for row in rows[1:4]] == ["one", "three", "two"]
+    assert outcome.out.splitlines()[-1] == "12 sent, 12 received, 0% lost"
+    answer = json.loads(pair.hawser("net", "ping", "blue", "-6", "-o", "json").out)
+    assert (answer["sent"], answer["received"], answer["surprises"], answer["silent"]) == (18, 18, [], {})
+    assert all(0 < one["p50_ms"] < 1000 for one in answer["pairs"])
+
+
+def test_a_port_that_hears_nothing_is_a_surprise_unless_policies_say_so(pair: NodeProcess) -> None:
+    pair.hawser("policy", "allow", "-t", "blue", "--to", "network=web", "--proto", "tcp", "--name", "p")
+    until(lambda: pair.client.get("/v1/plan") == [], what="the policy")
+    fast = ("--count", "1", "--timeout", "0.3")
+    outcome = pair.hawser("net", "ping", "blue/web", *fast)
+    assert (outcome.code, outcome.out.splitlines()[-1]) == (0, "6 sent, 0 received, 100% lost")
+    pair.hawser("policy", "rm", "-t", "blue", "p")
+    until(lambda: pair.client.get("/v1/plan") == [], what="no policy")
+    netns.inside(space(pair, "three"), lambda: netns.sysctl("ipv4/icmp_echo_ignore_all", "1"))
+    outcome = pair.hawser("net", "ping", "blue/web", *fast)
+    assert outcome.code == 1
+    assert "one -> three: does not answer, and should (egress of " in outcome.out
+    assert "one -> two" not in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["blue/none"], "network blue/none does not exist"),
+        (["nobody"], "tenant nobody does not exist"),
+        (["blue", "--count", "1000", "--interval", "60"], "at most 300"),
+    ],
+)
+def test_a_mesh_that_makes_no_sense_is_refused(pair: NodeProcess, arguments: list[str], message: str) -> None:
+    outcome = pair.hawser("net", "ping", *arguments)
+    assert outcome.code in (2, 3)
+    assert message in outcome.err

@@ -1,0 +1,127 @@
+"""What this machine sees of tenants' networks, and what the other machines see, asked through the store.
+
+Nothing here changes a network. What enters namespaces runs on threads; a question of another machine is answered only
+about ports that are here, towards addresses that ports of the same tenant have.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from hawser.store import Store
+
+from ..agent import NetAgent
+from ..drivers import netns
+from ..errors import Invalid, NetError
+from ..model import Address
+from . import mesh as meshes
+from . import metrics
+from .drivers import page
+from .drivers.asking import Asking
+from .drivers.ping import probe
+from .matrix import Sample
+from .mesh import Mesh
+
+PATIENCE = 5.0  # seconds beyond what a question takes
+LONGEST = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounds:
+    """How often to ask: `count` times, `interval` seconds apart, each answer within `timeout` seconds."""
+
+    count: int = 3
+    interval: float = 0.2
+    timeout: float = 1.0
+
+    @property
+    def takes(self) -> float:
+        """Seconds, at most."""
+        return self.count * self.interval + self.timeout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pinged:
+    """What was heard in a mesh, of ports' keys; `silent` are machines whose ports could not be made to ask, and why."""
+
+    mesh: Mesh
+    samples: tuple[Sample, ...]
+    silent: Mapping[str, str]
+
+
+class Watcher:
+    """One machine's; `run` answers the others."""
+
+    def __init__(self, store: Store, net: NetAgent) -> None:
+        self._net = net
+        self._asking = Asking(store, net.site.machine, {"ping": self._told_ping})
+
+    async def run(self) -> None:
+        """Answer other machines, until cancelled."""
+        await self._asking.run()
+
+    async def metrics(self) -> str:
+        """Every counter of this machine's ports and policies, as Prometheus reads it."""
+        samples, policies = await asyncio.to_thread(page.read, self._net.fabric, self._net.site)
+        return metrics.render(samples, policies)
+
+    async def ping(self, tenant: str, network: str | None, version: int | None, rounds: Rounds) -> Pinged:
+        """Have every port of a network, or of a tenant, ask every other, on whichever machine. NotFound, Invalid."""
+        _check(rounds)
+        mesh = meshes.mesh(self._net.fabric, tenant, network, version)
+        own, others = self._net.site.machine, mesh.sources()
+        question = {
+            "tenant": tenant,
+            "sources": mesh.sources(),
+            "targets": {key: str(address) for key, address in mesh.addresses.items()},
+            "count": rounds.count,
+            "interval": rounds.interval,
+            "timeout": rounds.timeout,
+        }
+        far = sorted(set(others) - {own})
+        here, there = await asyncio.gather(
+            self._probe(tenant, others.get(own, ()), mesh.addresses, rounds),
+            self._asking.ask(far, "ping", question, rounds.takes + PATIENCE),
+        )
+        samples, silent = list(here), dict[str, str]()
+        for machine in far:
+            answer = there.get(machine, NetError("its node does not answer"))
+            if isinstance(answer, NetError):
+                silent[machine] = str(answer)
+            else:
+                samples += [Sample(source=s, target=t, times=tuple(times)) for s, t, times in answer]
+        return Pinged(mesh=mesh, samples=tuple(samples), silent=silent)
+
+    async def _told_ping(self, question: Mapping[str, Any]) -> object:
+        tenant, machine, fabric = str(question["tenant"]), self._net.site.machine, self._net.fabric
+        rounds = Rounds(**{name: question[name] for name in ("count", "interval", "timeout")})
+        _check(rounds)
+        targets: dict[str, Address] = {}
+        for key, text in question["targets"].items():
+            port, address = fabric.ports.get(key), ip_address(text)
+            if port is not None and port.tenant == tenant and address in [one.ip for one in port.addresses]:
+                targets[key] = address
+        sources = [key for key in question["sources"].get(machine, ()) if key in targets]
+        samples = await self._probe(tenant, sources, targets, rounds)
+        return [[sample.source, sample.target, sample.times] for sample in samples]
+
+    async def _probe(
+        self, tenant: str, sources: Sequence[str], targets: Mapping[str, Address], rounds: Rounds
+    ) -> list[Sample]:
+        """What this machine's ports hear, those that are gone meanwhile left out."""
+        ports = self._net.fabric.at(self._net.site.machine)
+        paths = {key: Path(ports[key].netns) for key in sources if key in ports and ports[key].tenant == tenant}
+
+        def ask() -> list[Sample]:
+            there = {key: path for key, path in paths.items() if netns.alive(path)}
+            return probe(there, targets, count=rounds.count, interval=rounds.interval, timeout=rounds.timeout)
+
+        return await asyncio.to_thread(ask) if paths else []
+
+
+def _check(rounds: Rounds) -> None:
+    if rounds.takes > LONGEST:
+        raise Invalid(f"ping for {rounds.takes:g} s: at most {LONGEST:g}; ask fewer times or sooner")
