@@ -2,10 +2,12 @@
 
 import asyncio
 import base64
+import contextlib
 import os
 import threading
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
 from pathlib import Path
 
 from aiohttp import web
@@ -15,17 +17,18 @@ from hawser.netd.model import Direction, Port
 from hawser.netd.watch import mesh
 from hawser.netd.watch.agent import Rounds
 from hawser.netd.watch.drivers import pcap
+from hawser.netd.watch.drivers.tracer import Wish
 from hawser.netd.watch.metrics import CONTENT_TYPE
 from hawser.netd.watch.pcapfile import SNAP_MOST, Limits
 
 from ..faults import Fault
 from ..node import Node
-from .common import node_of, number, stream
+from .common import flag, node_of, number, stream
 from .ports import port_of
 
 routes = web.RouteTableDef()
 BLOCK = 1 << 16
-SECONDS_MOST = 3600.0
+SECONDS_MOST, TRACE_MOST = 3600.0, 30.0
 
 
 @routes.get("/v1/metrics")
@@ -57,6 +60,40 @@ async def ping(request: web.Request) -> web.Response:
     ]
     answer = {"lines": list(mesh.lines(matrix)), "surprises": surprises, "silent": pinged.silent}
     return web.json_response(matrix.document() | answer)
+
+
+@routes.get("/v1/trace")
+async def trace(request: web.Request) -> web.Response:
+    """What becomes of a packet: what the model says, and where a real one was seen (not with `live=0`)."""
+    node, query = node_of(request), request.query
+    for name in ("src", "dst"):
+        if name not in query:
+            raise Fault(f"{name} is missing", "usage")
+    proto, port, version = query.get("proto", "icmp"), number(request, "port"), number(request, "version")
+    if proto not in ("tcp", "udp", "icmp") or (port is None) != (proto == "icmp"):
+        raise Fault(f"proto={proto}: give tcp or udp with a port, or icmp without", "usage")
+    if version not in (None, 4, 6) or not 1 <= (port or 1) <= 65535:
+        raise Fault(f"version={version}, port={port}: give 4 or 6, and 1-65535", "usage")
+    wish = Wish(
+        source=_end(node, query["src"]),
+        target=_end(node, query["dst"]),
+        tenant=query.get("tenant"),
+        proto=proto,
+        port=port or 0,
+        version=version,
+        timeout=min(_seconds(request, "timeout", 2.0), TRACE_MOST),
+        live=flag(request, "live") if "live" in query else True,
+    )
+    return web.json_response(await node.watcher.trace(wish))
+
+
+def _end(node: Node, name: str) -> str:
+    """A container by name (and interface) as its sandbox's; an address or what else there is as it is."""
+    with contextlib.suppress(ValueError):
+        return str(ip_address(name))
+    sandbox, colon, ifname = name.partition(":")
+    named = [id for id, known in node.verbs.names().items() if known == sandbox]
+    return f"{named[0]}{colon}{ifname}" if len(named) == 1 else name
 
 
 def _seconds(request: web.Request, name: str, usual: float) -> float:

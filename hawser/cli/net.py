@@ -7,6 +7,7 @@ from . import complete
 from .common import as_json, client, listing, show_json, tenant_option
 from .port import port
 from .router import router
+from .trace import trace
 from .watch import capture, limit, metrics, mirror, ping
 
 
@@ -86,5 +87,5 @@ def detach(container: str, ifname: str) -> None:
 
 net.add_command(router)
 net.add_command(port)
-for command in (limit, mirror, capture, metrics, ping):
+for command in (limit, mirror, capture, metrics, ping, trace):
     net.add_command(command)

@@ -22,6 +22,7 @@ from . import metrics
 from .drivers import page
 from .drivers.asking import Asking
 from .drivers.ping import probe
+from .drivers.tracer import Tracer, Wish
 from .matrix import Sample
 from .mesh import Mesh
 
@@ -58,10 +59,18 @@ class Watcher:
     def __init__(self, store: Store, net: NetAgent) -> None:
         self._net = net
         self._asking = Asking(store, net.site.machine, {"ping": self._told_ping})
+        self._tracer = Tracer(net, self._asking)
 
     async def run(self) -> None:
         """Answer other machines, until cancelled."""
-        await self._asking.run()
+        try:
+            await self._asking.run()
+        finally:
+            self._tracer.close()
+
+    async def trace(self, wish: Wish) -> dict[str, Any]:
+        """Where a packet goes: what the model says, and where a real one was seen. NotFound, Invalid, NetError."""
+        return await self._tracer.trace(wish)
 
     async def metrics(self) -> str:
         """Every counter of this machine's ports and policies, as Prometheus reads it."""

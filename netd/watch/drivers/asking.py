@@ -29,7 +29,7 @@ class Asking:
     """One machine's: it answers by `answerers`, by the kind of question, while `run` runs."""
 
     def __init__(self, store: Store, machine: str, answerers: Mapping[str, Answerer]) -> None:
-        self._store, self._machine, self._answerers = store, machine, answerers
+        self._store, self._machine, self.answerers = store, machine, dict(answerers)
         self._room = asyncio.Semaphore(AT_ONCE)
         self._seen: set[str] = set()
 
@@ -89,7 +89,7 @@ class Asking:
     async def _answer(self, name: str, value: bytes) -> None:
         try:
             asked = json.loads(value)
-            answerer, lease = self._answerers[asked["kind"]], int(asked["lease"])
+            answerer, lease = self.answerers[asked["kind"]], int(asked["lease"])
             async with self._room:
                 told: dict[str, object] = {"answer": await answerer(asked["question"])}
         except NetError as error:
