@@ -39,7 +39,7 @@ def points(fabric: Fabric, site: Site, flow: Flow, source: Port, target: Port | 
     if source.machine == here:
         found = [*_leaving(fabric, site, flow, source, target), *_delivered(site, target)]
         answer = _hop(site, "answer", f"the answer reaches port {source.id}", back=True)
-        return (*found, Point(hop=answer, family="netdev", hook="egress", priority=LAST, device=_end(site, source)))
+        return (*found, _given(answer, _end(site, source)))
     if isinstance(target, Port) and target.machine == here:
         return (*_arriving(fabric, site, target), *_delivered(site, target))
     return ()
@@ -51,6 +51,11 @@ def _hop(site: Site, name: str, words: str, *, back: bool = False) -> Hop:
 
 def _end(site: Site, port: Port) -> str:
     return port_name(site.instance, port.id)
+
+
+def _given(hop: Hop, device: str) -> Point:
+    """Where a bridge gives a frame to a device; netdev's egress would not see what waited in another port's shaper."""
+    return Point(hop=hop, family="bridge", hook="postrouting", priority=LAST, where=f'oifname "{device}"')
 
 
 def _leaving(fabric: Fabric, site: Site, flow: Flow, source: Port, target: Port | Address) -> Iterator[Point]:
@@ -86,8 +91,7 @@ def _tunnel(fabric: Fabric, site: Site, target: Port) -> Point:
     network, endpoint = fabric.networks[target.on], fabric.endpoints.get(target.machine)
     at = f" at {endpoint.inner if network.encrypted else endpoint.address}" if endpoint else ""
     hop = _hop(site, "tunnel", f"tunnel of {network.key} to machine {target.machine}{at}, VNI {network.vni}")
-    device = tunnel_name(site.instance, network.key)
-    return Point(hop=hop, family="netdev", hook="egress", priority=LAST, device=device)
+    return _given(hop, tunnel_name(site.instance, network.key))
 
 
 def _arriving(fabric: Fabric, site: Site, target: Port) -> Iterator[Point]:
@@ -104,7 +108,7 @@ def _delivered(site: Site, target: Port | Address) -> Iterator[Point]:
     if isinstance(target, Port) and target.machine == site.machine:
         end = _end(site, target)
         got = _hop(site, "delivered", f"port {target.id} gets it")
-        yield Point(hop=got, family="netdev", hook="egress", priority=LAST, device=end)
+        yield _given(got, end)
         answers = _hop(site, "answers", f"port {target.id} answers", back=True)
         yield Point(hop=answers, family="netdev", hook="ingress", priority=FIRST, device=end)
 

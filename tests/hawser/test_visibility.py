@@ -305,3 +305,46 @@ def test_a_mesh_that_makes_no_sense_is_refused(pair: NodeProcess, arguments: lis
     outcome = pair.hawser("net", "ping", *arguments)
     assert outcome.code in (2, 3)
     assert message in outcome.err
+
+
+def test_a_trace_names_every_hop(pair: NodeProcess) -> None:
+    outcome = pair.hawser("net", "trace", "one", "two", "--tcp", "80")
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    one, two = sandbox(pair, "one"), sandbox(pair, "two")
+    assert lines[1] == "way: on one network, blue/web"
+    assert "probe: nobody listens at tcp port 80, says the target, after " in outcome.out
+    assert f"  seen  port {one}:eth0 sends it" in lines
+    assert f"  seen  port {two}:eth0 gets it" in lines
+    assert lines[-1] == f"  seen  the answer reaches port {one}:eth0"
+
+
+def test_a_trace_says_where_a_packet_ends(pair: NodeProcess) -> None:
+    pair.hawser("policy", "allow", "-t", "blue", "--to", "network=web", "--proto", "tcp", "--port", "80", "--name", "p")
+    until(lambda: pair.client.get("/v1/plan") == [], what="the policy")
+    outcome = pair.hawser("net", "trace", "one", address(pair, "two"), "--udp", "80", "--timeout", "0.3")
+    assert outcome.code == 0, outcome.out
+    assert "last seen: port security lets it in" in outcome.out
+    assert "not seen:  routers and policies do not let it pass (ingress of " in outcome.out
+    answer = json.loads(pair.hawser("net", "trace", "one", "two", "--tcp", "80", "--json").out)
+    assert (answer["allowed"], answer["arrived"]) == (True, True)
+    assert "policy" in [hop["name"] for hop in answer["hops"] if hop["seen"]]
+    only = pair.hawser("net", "trace", "one", "two", "--no-probe").out
+    assert only.splitlines()[-1].startswith("DENIED: ")
+    assert "probe" not in only
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["10.7.0.2", "one"], "a trace begins at a port"),
+        (["nobody", "one"], "no port is 'nobody'"),
+        (["one", "two", "--tcp", "80", "--udp", "80"], "give one of --tcp, --udp and --icmp"),
+        (["one", "192.0.2.1", "-6"], "no version of IP in common that is IPv6"),
+    ],
+)
+def test_a_trace_that_makes_no_sense_is_refused(pair: NodeProcess, arguments: list[str], message: str) -> None:
+    outcome = pair.hawser("net", "trace", *arguments)
+    assert outcome.code in (2, 3)
+    assert message in outcome.err
+    assert outcome.err.count("\n") == 1

@@ -1,7 +1,9 @@
 """A trace says what the model says, and sees a real packet come by, hop by hop, on every machine."""
 
 import asyncio
+import pickle
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -10,8 +12,10 @@ import pytest
 
 from hawser.netd.agent import NetAgent
 from hawser.netd.errors import Invalid, NetError, NotFound
-from hawser.netd.model import Default, Direction, Peer, Policy, Router, Rule, Selector, Tenant
+from hawser.netd.model import Default, Direction, Peer, Policy, Port, Qos, Router, Rule, Selector, Tenant
+from hawser.netd.qos.change import limited
 from hawser.netd.watch.agent import Watcher
+from hawser.netd.watch.drivers.hops import BridgeHops
 from hawser.netd.watch.drivers.tracer import Wish
 from hawser.netd.watch.trace import Flow, Hop, flow_of, last_seen, ordered
 from hawser.store import Store
@@ -350,3 +354,45 @@ def test_a_flow_of_another_machine_is_read_strictly(change: dict[str, Any]) -> N
     assert isinstance(flow_of(plain), Flow)
     with pytest.raises(ValueError, match=r"."):
         flow_of(plain | change)
+
+
+@pytest.mark.root
+async def test_a_limited_port_is_traced_too(made: NetAgent, store: Store) -> None:
+    """What it sends goes through a shaper."""
+    await made.change_port("a", "eth0", lambda port: limited(port, Qos(ingress=10**6, egress=10**6, dscp=46)))
+    found = await traced(made, store, "a", "b", "tcp", port=80)
+    assert [hop["seen"] for hop in found["hops"]] == [1] * len(ALL)
+
+
+KILLED = """
+import pickle, sys, time
+plane, flow, source, target = pickle.load(sys.stdin.buffer)
+with plane.counting(flow, source, target) as read:
+    print(len(read()), flush=True)
+    time.sleep(1000)
+"""
+
+
+@contextmanager
+def counting_elsewhere(plane: BridgeHops, flow: Flow, *ports: Port) -> Iterator["subprocess.Popen[bytes]"]:
+    """Another process that counts; it is killed at the end."""
+    with subprocess.Popen([sys.executable, "-c", KILLED], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(pickle.dumps((plane, flow, *ports)))
+        process.stdin.close()
+        yield process
+        process.kill()
+
+
+@pytest.mark.root
+async def test_who_is_killed_while_it_counts_leaves_nothing(made: NetAgent) -> None:
+    ports, one = made.fabric.ports, made.site.machine
+    source, target = ports[f"{one}/a:eth0"], ports[f"{one}/b:eth0"]
+    ends = source.addresses[0].ip, target.addresses[0].ip
+    flow = Flow(source=ends[0], target=ends[1], proto="tcp", port=80, ident=4711)
+    with counting_elsewhere(BridgeHops(made.fabric, made.site), flow, source, target) as process:
+        assert process.stdout is not None
+        assert await asyncio.to_thread(process.stdout.readline) == b"5\n"
+        assert "_trace_" in inside(made, "nft", "list", "tables")
+        assert (await made.plan()) == ()
+    assert "_trace_" not in inside(made, "nft", "list", "tables")
