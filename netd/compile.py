@@ -13,7 +13,7 @@ from typing import Protocol
 
 from . import host_rules, tenant_rules
 from .fabric import Fabric
-from .model import Address, Interface, Network, Port, derived, interface
+from .model import Address, Interface, Kind, Network, Port, derived, interface
 from .qos.specs import MirrorSpec, compile_port, qos_key
 from .rules import Element, version
 from .specs import BridgeSpec, PortSpec, RemoteSpec, RuleSpec, SandboxSpec, Spec, TableSpec, TenantSpec, TunnelSpec
@@ -259,7 +259,11 @@ def port_rules(fabric: Fabric, site: Site, port: Port) -> dict[str, Spec]:
 
 
 def qos_specs(fabric: Fabric, site: Site, port: Port) -> dict[str, Spec]:
-    """A port's limits and mirrors, as far as those lead to ports of its tenant that are here."""
+    """A port's limits and mirrors on the `bridge` data plane, as far as those lead to ports of its tenant that are
+    here."""
+    network = fabric.networks.get(port.on)
+    if network is None or network.kind is not Kind.BRIDGE:
+        return {}
     mirrors = []
     for mirror in port.mirrors:
         to = fabric.ports.get(f"{site.machine}/{mirror.to}")

@@ -5,6 +5,7 @@ which no intent ever asks for, so that a kill in between is cleaned up and made 
 """
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from hawser.store.reconcile import Verb
@@ -31,9 +32,9 @@ class Links:
         self._prepared: set[str] = set()
         self._indices: dict[str, int] = {}
 
-    def observe(self) -> dict[str, Spec]:
-        """Every bridge and port with the mark."""
-        links = self._netlink.links()
+    def observe(self, links: Sequence[wire.Link] | None = None) -> dict[str, Spec]:
+        """Every bridge and port with the mark; `links` are all there are, when that is known."""
+        links = self._netlink.links() if links is None else links
         mine = [link for link in links if link.alias.startswith(self._prefix)]
         if not mine:
             return {}

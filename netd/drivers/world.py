@@ -85,8 +85,9 @@ class World:
         found = self._sandboxes() | self._tenants.observe() | self._table.observe()
         for name in self._tenants.alive():
             inside = self._of(name)
-            found |= inside.table.observe() | inside.links.observe() | inside.overlay.observe()
-            found |= inside.tc.observe()
+            links = inside.place.netlink.links()
+            found |= inside.table.observe() | inside.links.observe(links) | inside.overlay.observe()
+            found |= inside.tc.observe(links)
         return found
 
     def _of(self, tenant: str) -> Inside:

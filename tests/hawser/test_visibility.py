@@ -348,3 +348,47 @@ def test_a_trace_that_makes_no_sense_is_refused(pair: NodeProcess, arguments: li
     assert outcome.code in (2, 3)
     assert message in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_a_reserved_ports_limits_are_the_reservations(pair: NodeProcess, rundir: Path) -> None:
+    outcome = pair.hawser("net", "port", "create", "-t", "blue", "--network", "web", "--egress-rate", "5mbit", "r")
+    assert outcome.code == 0, outcome.err
+    place = rundir / "ns"
+    netns.create(place)
+    try:
+        body = {"sandbox": "box", "owner": "attach", "netns": str(place), "tenant": "blue", "network": "web"}
+        pair.client.post("/v1/attachments", body | {"reserved": "r"})
+        assert pair.hawser("net", "limit", "box").out == "egress=5000000\n"
+        assert pair.hawser("net", "limit", "box", "--dscp", "7").out == "egress=5000000 dscp=7\n"
+        assert json.loads(pair.hawser("net", "port", "show", "-t", "blue", "r").out)["qos"]["dscp"] == 7
+        with sniffer(space(pair, "two"), "eth0") as seen:
+            say(place, address(pair, "two"), b"marked")
+            assert [dscp(frame) for frame in frames(seen, b"marked")] == [7]
+        assert pair.client.get("/v1/plan") == []
+        pair.client.delete("/v1/attachments/box/eth0")
+    finally:
+        netns.remove(place)
+        pair.hawser("net", "port", "rm", "-t", "blue", "r")
+
+
+def test_a_capture_ends_with_whoever_reads_it(pair: NodeProcess) -> None:
+    command = [HAWSER, "--socket", str(pair.socket), "net", "capture", "one", "-w", "-", "--seconds", "3600"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert struct.unpack("<I", process.stdout.read(4)) == (PCAP,)
+        assert listening(pair) == 1
+        process.kill()
+    until(lambda: listening(pair) == 0, what="the end of the capture")
+
+
+def listening(node: NodeProcess) -> int:
+    """Packet sockets in the tenant's namespace."""
+    return len(inside(node, "cat", "/proc/net/packet").splitlines()) - 1
+
+
+def test_a_capture_of_nothing_leaves_no_file(pair: NodeProcess, tmp_path: Path) -> None:
+    outcome = pair.hawser("net", "capture", "one", "eth7", "-w", str(tmp_path / "f"))
+    assert (outcome.code, outcome.err) == (3, "hawser: one has no interface eth7; see: hawser net show\n")
+    outcome = pair.hawser("net", "capture", "one", "-w", str(tmp_path / "none" / "f"), "--seconds", "1")
+    assert (outcome.code, outcome.err) == (1, f"hawser: {tmp_path}/none/f: No such file or directory\n")
+    assert list(tmp_path.iterdir()) == []

@@ -14,6 +14,7 @@ shaper the port is silent until the next observation finds it. Loading the kerne
 """
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -53,9 +54,10 @@ class Tc:
             self._shaping = self._probe()
         return self._shaping
 
-    def observe(self) -> dict[str, QosSpec]:
-        """What ports have, by key; of a port with a part only, a spec that is never wanted."""
-        links = {link.index: link for link in map(wire.link, self._rtnl.links())}
+    def observe(self, known: Iterable[wire.Link] | None = None) -> dict[str, QosSpec]:
+        """What ports have, by key; of a port with a part only, a spec that is never wanted. `known` are all links there
+        are, when that is known."""
+        links = {link.index: link for link in (map(wire.link, self._rtnl.links()) if known is None else known)}
         queues = {queue.index: queue for queue in self._rtnl.queues()}
         shapers = {link.name: _rate(queues.get(index)) for index, link in links.items() if link.kind == "ifb"}
         objects = self._table()
