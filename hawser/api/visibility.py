@@ -12,12 +12,12 @@ from pathlib import Path
 
 from aiohttp import web
 
-from hawser.netd.compile import port_name
 from hawser.netd.model import Direction, Port
 from hawser.netd.watch import mesh
 from hawser.netd.watch.agent import Rounds
 from hawser.netd.watch.drivers import pcap
 from hawser.netd.watch.drivers.tracer import Wish
+from hawser.netd.watch.ends import host_end
 from hawser.netd.watch.metrics import CONTENT_TYPE
 from hawser.netd.watch.pcapfile import SNAP_MOST, Limits
 
@@ -135,15 +135,15 @@ async def _captured(
     node: Node, port: Port, limits: Limits, directions: tuple[Direction, ...]
 ) -> AsyncGenerator[object, None]:
     """The capture on a thread of its own, which ends with whoever reads."""
-    site, stop = node.net.site, threading.Event()
+    end, stop = host_end(node.net.fabric, node.net.site, port), threading.Event()
     reader, writer = os.pipe()
 
     def run() -> pcap.Captured:
         with os.fdopen(writer, "wb", buffering=0) as file:
             return pcap.capture(
-                port_name(site.instance, port.id),
+                end.ifname,
                 file,
-                space=Path(site.tenants) / port.tenant,
+                space=Path(end.space),
                 limits=limits,
                 directions=directions,
                 stop=stop,

@@ -97,7 +97,7 @@ class Watcher:
         )
         samples, silent = list(here), dict[str, str]()
         for machine in far:
-            answer = there.get(machine, NetError("its node does not answer"))
+            answer = there[machine]
             if isinstance(answer, NetError):
                 silent[machine] = str(answer)
             else:

@@ -36,15 +36,21 @@ class Asking:
     async def ask(
         self, machines: Collection[str], kind: str, question: Mapping[str, Any], timeout: float
     ) -> dict[str, Any]:
-        """Answers by machine, within `timeout` seconds; an answer that failed is a NetError, a machine that did not
-        answer is left out. StoreError."""
-        found: dict[str, Any] = {}
-        if not machines:
-            return found
-        name = os.urandom(8).hex()
+        """Answers by machine, within `timeout` seconds, or the NetError why there is none."""
+        found: dict[str, Any] = {machine: NetError("its node does not answer") for machine in machines}
+        if machines:
+            try:
+                await self._ask(found, kind, question, timeout)
+            except StoreError as error:
+                why = NetError(f"the store is away: {error}")
+                found = {machine: why if isinstance(there, NetError) else there for machine, there in found.items()}
+        return found
+
+    async def _ask(self, found: dict[str, Any], kind: str, question: Mapping[str, Any], timeout: float) -> None:
+        name, left = os.urandom(8).hex(), set(found)
         async with open_session(self._store, timeout + GRACE) as session:
             value = json.dumps({"kind": kind, "question": question, "lease": session.lease}).encode()
-            puts = [PutOp(f"{ASKED}{machine}/{name}", value, session.lease) for machine in machines]
+            puts = [PutOp(f"{ASKED}{machine}/{name}", value, session.lease) for machine in found]
             begun = await self._store.txn([], puts)
             prefix = f"{TOLD}{name}/"
             try:
@@ -54,13 +60,14 @@ class Asking:
                 ):
                     async for batch in batches:
                         for event in batch.events:
-                            if event.kv.value:
-                                found[event.kv.key.removeprefix(prefix)] = _read(event.kv.value)
-                        if len(found) == len(machines):
+                            machine = event.kv.key.removeprefix(prefix)
+                            if event.kv.value and machine in left:
+                                found[machine] = _read(event.kv.value)
+                                left.remove(machine)
+                        if not left:
                             break
             except TimeoutError:
                 pass
-        return found
 
     async def run(self) -> None:
         """Answer, until cancelled."""
@@ -92,7 +99,7 @@ class Asking:
             answerer, lease = self.answerers[asked["kind"]], int(asked["lease"])
             async with self._room:
                 told: dict[str, object] = {"answer": await answerer(asked["question"])}
-        except NetError as error:
+        except (NetError, StoreError) as error:
             told = {"error": str(error)}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
             log.warning("a question that cannot be answered: %s", error)
@@ -104,5 +111,8 @@ class Asking:
 
 
 def _read(value: bytes) -> Any:
-    told = json.loads(value)
-    return NetError(str(told["error"])) if "error" in told else told["answer"]
+    try:
+        told = json.loads(value)
+        return NetError(str(told["error"])) if "error" in told else told["answer"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return NetError("its answer cannot be read")

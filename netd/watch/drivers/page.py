@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ... import rules
 from ...compile import Site, port_name
@@ -64,6 +65,14 @@ def _inside(instance: str, names: Iterable[str]) -> Read:
     with closing(Nft()) as nft:
         return Read(
             links=counters.read(set(names)),
-            refused=refused(nft.objects(f"list set bridge {table} {SET}")),
-            policies=observed_counters(nft.objects(f"list table inet {table}", terse=True)),
+            refused=refused(_objects(nft, f"list set bridge {table} {SET}")),
+            policies=observed_counters(_objects(nft, f"list table inet {table}")),
         )
+
+
+def _objects(nft: Nft, command: str) -> list[dict[str, Any]]:
+    """What is listed; nothing of a table that somebody removed, until it is made anew."""
+    try:
+        return nft.objects(command, terse=command.startswith("list table"))
+    except NotFound:
+        return []

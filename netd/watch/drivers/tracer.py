@@ -87,12 +87,14 @@ class Tracer:
         """The trace as the source's machine tells it."""
         name = target.key if isinstance(target, Port) else str(target)
         question = asdict(wish) | {"source": source.key, "target": name, "tenant": source.tenant}
-        answers = await self._asking.ask([source.machine], "trace", question, wish.timeout + 2 * PATIENCE)
-        answer = answers.get(source.machine)
+        answer = await self._asked(source.machine, "trace", question, wish.timeout + 2 * PATIENCE)
         if isinstance(answer, dict):
             return answer
-        why = str(answer) if isinstance(answer, NetError) else "its node does not answer"
-        raise NetError(f"{source.id} is on machine {source.machine}, which must send the probe: {why}")
+        raise NetError(f"{source.id} is on machine {source.machine}, which must send the probe: {answer}")
+
+    async def _asked(self, machine: str, kind: str, question: Mapping[str, Any], timeout: float) -> Any:
+        """One machine's answer, or why there is none."""
+        return (await self._asking.ask([machine], kind, question, timeout))[machine]
 
     async def _told_trace(self, question: Mapping[str, Any]) -> object:
         wish = Wish(**question)
@@ -151,18 +153,17 @@ class Tracer:
         """Have the target's machine count; its hops, and what the counting is called there."""
         assert isinstance(target, Port)
         question = {"flow": flow.plain(), "source": source.key, "target": target.key}
-        answer = (await self._asking.ask([machine], "count", question, PATIENCE)).get(machine)
+        answer = await self._asked(machine, "count", question, PATIENCE)
         if isinstance(answer, dict):
             return tuple(Hop(**hop) for hop in answer["hops"]), str(answer["name"])
-        why = str(answer) if isinstance(answer, NetError) else "its node does not answer"
-        notes.append(f"hops on machine {machine} are not counted: {why}")
+        notes.append(f"hops on machine {machine} are not counted: {answer}")
         return (), ""
 
     async def _counted_there(self, machine: str, name: str, notes: list[str]) -> Mapping[str, int]:
-        answer = (await self._asking.ask([machine], "counted", {"name": name}, PATIENCE)).get(machine)
+        answer = await self._asked(machine, "counted", {"name": name}, PATIENCE)
         if isinstance(answer, dict):
             return answer
-        notes.append(f"machine {machine} did not tell what it counted")
+        notes.append(f"machine {machine} did not tell what it counted: {answer}")
         return {}
 
     async def _told_count(self, question: Mapping[str, Any]) -> object:
