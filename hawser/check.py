@@ -114,6 +114,27 @@ def nftables() -> str | None:
     return None if lib.nft_run_cmd_from_buffer(context, rules) == 0 else "NAT rules refused; load the module `nft_nat`"
 
 
+def limits() -> str | None:
+    if reason := isolate():
+        return reason
+    from hawser.netd.errors import NetError
+    from hawser.netd.qos import rates
+    from hawser.netd.qos.drivers import copies
+    from hawser.netd.qos.drivers.rtnl import Rtnl
+
+    lo, rtnl = 1, Rtnl()
+    try:
+        rtnl.set_queue(lo, "lo", rates.tbf(rates.bucket(10**6)))
+        copies.put(rtnl, lo, "lo", [lo])
+        rtnl.new_ifb("probe-ifb", "probe")
+    except NetError as error:
+        words = str(error).partition(";")[0]
+        return f"{words}; load the kernel modules `sch_tbf`, `ifb`, `cls_bpf` and `act_mirred`"
+    finally:
+        rtnl.close()
+    return None
+
+
 def hierarchies() -> str | None:
     """At least one cgroup tree, so that all of a container can be found and ended."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
@@ -213,6 +234,7 @@ PROBES: tuple[tuple[str, str, bool, Callable[[], str | None]], ...] = (
     ("namespaces", "containers, networks, labs", True, namespaces),
     ("bridge, veth", "networks, labs", True, links),
     ("nftables", "NAT, published ports, isolation", True, nftables),
+    ("tbf, ifb, mirred", "limits and mirrors of ports", False, limits),
     ("overlayfs", "containers on images", True, overlayfs),
     ("cgroups", "containers", True, hierarchies),
     ("cpu, memory, pids", "limits of containers", False, controllers),

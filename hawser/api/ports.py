@@ -104,13 +104,20 @@ async def limit(request: web.Request) -> web.Response:
 async def mirrors(request: web.Request) -> web.Response:
     node = node_of(request)
     ports = sorted(node.net.fabric.at(node.machine).values(), key=lambda port: port.id)
-    there = {port.id for port in ports if not port.leaving}
+    there, names = {port.id for port in ports if not port.leaving}, node.verbs.names()
+
+    def named(port: str) -> str:
+        sandbox, _, ifname = port.partition(":")
+        return f"{names.get(sandbox, sandbox)}:{ifname}"
+
     return web.json_response(
         [
             {
                 "tenant": port.tenant,
                 "from": port.id,
+                "from_name": named(port.id),
                 "to": mirror.to,
+                "to_name": named(mirror.to),
                 "direction": str(mirror.direction),
                 "active": mirror.to in there,
             }

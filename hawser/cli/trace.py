@@ -40,7 +40,12 @@ def trace(
         show_json(answer)
     else:
         click.echo("\n".join((*answer["lines"], *_sent(answer))))
-    return int(answer["probe"] is not None and answer["arrived"] != answer["allowed"])
+    return int(_odd(answer))
+
+
+def _odd(answer: dict[str, Any]) -> bool:
+    """Whether the probe did not fare as policies and routers say; not, where that is not known."""
+    return answer["probe"] is not None and answer["arrived"] not in (None, answer["allowed"])
 
 
 def _sent(answer: dict[str, Any]) -> Iterator[str]:
@@ -62,5 +67,5 @@ def _sent(answer: dict[str, Any]) -> Iterator[str]:
         yield f"last seen: {answer['last'] or 'nowhere'}"
         if answer["missing"]:
             yield f"not seen:  {answer['missing']}"
-    if answer["arrived"] != answer["allowed"]:
+    if _odd(answer):
         yield "this is not what policies and routers say"

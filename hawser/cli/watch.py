@@ -94,7 +94,7 @@ def rm(**where: str) -> None:
 def ls(json_: bool) -> None:
     """List this machine's mirrors."""
     found = client().get("/v1/mirrors")
-    rows = ((one["tenant"], one["from"], one["to"], one["direction"], one["active"]) for one in found)
+    rows = ((one["tenant"], one["from_name"], one["to_name"], one["direction"], one["active"]) for one in found)
     listing(json_, found, ("TENANT", "FROM", "TO", "DIRECTION", "ACTIVE"), rows)
 
 

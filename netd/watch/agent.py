@@ -5,9 +5,8 @@ about ports that are here, towards addresses that ports of the same tenant have.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from ipaddress import ip_address
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,13 @@ from hawser.store import Store
 from ..agent import NetAgent
 from ..drivers import netns
 from ..errors import Invalid, NetError
-from ..model import Address
 from . import mesh as meshes
 from . import metrics
 from .drivers import page
 from .drivers.asking import Asking
 from .drivers.ping import probe
 from .drivers.tracer import Tracer, Wish
-from .matrix import Sample
+from .matrix import Sample, packed, unpacked
 from .mesh import Mesh
 
 PATIENCE = 5.0  # seconds beyond what a question takes
@@ -82,51 +80,35 @@ class Watcher:
         _check(rounds)
         mesh = meshes.mesh(self._net.fabric, tenant, network, version)
         own, others = self._net.site.machine, mesh.sources()
-        question = {
-            "tenant": tenant,
-            "sources": mesh.sources(),
-            "targets": {key: str(address) for key, address in mesh.addresses.items()},
-            "count": rounds.count,
-            "interval": rounds.interval,
-            "timeout": rounds.timeout,
-        }
         far = sorted(set(others) - {own})
+        question = {"tenant": tenant, "network": network, "version": mesh.version, **asdict(rounds)}
         here, there = await asyncio.gather(
-            self._probe(tenant, others.get(own, ()), mesh.addresses, rounds),
-            self._asking.ask(far, "ping", question, rounds.takes + PATIENCE),
+            self._probe(mesh, rounds), self._asking.ask(far, "ping", question, rounds.takes + PATIENCE)
         )
         samples, silent = list(here), dict[str, str]()
         for machine in far:
-            answer = there[machine]
-            if isinstance(answer, NetError):
-                silent[machine] = str(answer)
-            else:
-                samples += [Sample(source=s, target=t, times=tuple(times)) for s, t, times in answer]
+            try:
+                heard = unpacked(there[machine])
+            except (KeyError, IndexError, TypeError, ValueError):
+                answer = there[machine]
+                silent[machine] = str(answer) if isinstance(answer, NetError) else "its answer cannot be read"
+                heard = []
+            samples += [one for one in heard if {one.source, one.target} <= mesh.ports.keys()]
         return Pinged(mesh=mesh, samples=tuple(samples), silent=silent)
 
     async def _told_ping(self, question: Mapping[str, Any]) -> object:
-        tenant, machine, fabric = str(question["tenant"]), self._net.site.machine, self._net.fabric
         rounds = Rounds(**{name: question[name] for name in ("count", "interval", "timeout")})
         _check(rounds)
-        targets: dict[str, Address] = {}
-        for key, text in question["targets"].items():
-            port, address = fabric.ports.get(key), ip_address(text)
-            if port is not None and port.tenant == tenant and address in [one.ip for one in port.addresses]:
-                targets[key] = address
-        sources = [key for key in question["sources"].get(machine, ()) if key in targets]
-        samples = await self._probe(tenant, sources, targets, rounds)
-        return [[sample.source, sample.target, sample.times] for sample in samples]
+        mesh = meshes.mesh(self._net.fabric, question["tenant"], question["network"], question["version"])
+        return packed(await self._probe(mesh, rounds))
 
-    async def _probe(
-        self, tenant: str, sources: Sequence[str], targets: Mapping[str, Address], rounds: Rounds
-    ) -> list[Sample]:
+    async def _probe(self, mesh: Mesh, rounds: Rounds) -> list[Sample]:
         """What this machine's ports hear, those that are gone meanwhile left out."""
-        ports = self._net.fabric.at(self._net.site.machine)
-        paths = {key: Path(ports[key].netns) for key in sources if key in ports and ports[key].tenant == tenant}
+        paths = {key: Path(mesh.ports[key].netns) for key in mesh.sources().get(self._net.site.machine, ())}
 
         def ask() -> list[Sample]:
             there = {key: path for key, path in paths.items() if netns.alive(path)}
-            return probe(there, targets, count=rounds.count, interval=rounds.interval, timeout=rounds.timeout)
+            return probe(there, mesh.addresses, count=rounds.count, interval=rounds.interval, timeout=rounds.timeout)
 
         return await asyncio.to_thread(ask) if paths else []
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from hawser.store import KeyValue, PutOp, Store, StoreError, WatchBatch
+from hawser.store import KeyValue, Store, StoreError, WatchBatch
 from hawser.store.follow import follow
 from hawser.store.session import open_session
 
@@ -50,13 +50,15 @@ class Asking:
         name, left = os.urandom(8).hex(), set(found)
         async with open_session(self._store, timeout + GRACE) as session:
             value = json.dumps({"kind": kind, "question": question, "lease": session.lease}).encode()
-            puts = [PutOp(f"{ASKED}{machine}/{name}", value, session.lease) for machine in found]
-            begun = await self._store.txn([], puts)
             prefix = f"{TOLD}{name}/"
+            begun = 0
+            for machine in found:
+                revision = await self._store.put(f"{ASKED}{machine}/{name}", value, lease=session.lease)
+                begun = begun or revision
             try:
                 async with (
                     asyncio.timeout(timeout),
-                    self._store.watch(prefix, prefix=True, from_revision=begun.revision) as batches,
+                    self._store.watch(prefix, prefix=True, from_revision=begun) as batches,
                 ):
                     async for batch in batches:
                         for event in batch.events:

@@ -115,9 +115,8 @@ class Tracer:
         hops = ordered(counted(here, seen), there)
         last, missing = last_seen(hops)
         heard, words, seconds = outcome
-        ends = [hop for hop in hops if hop.name in ENDS and hop.seen]
         return {
-            "arrived": heard or bool(ends),
+            "arrived": heard or _ended(hops, like.proto),
             "probe": {"heard": heard, "words": words, "milliseconds": round(seconds * 1000, 3)},
             "hops": [asdict(hop) for hop in hops],
             "last": _placed(last),
@@ -216,6 +215,13 @@ def _owner(fabric: Fabric, source: Port, address: Address) -> Port | Address:
     """The port of the source's tenant that has an address, or the address."""
     ports = (port for net in fabric.of_tenant(source.tenant) for port in fabric.on(net.key).values())
     return next((p for p in ports if not p.leaving and address in [one.ip for one in p.addresses]), address)
+
+
+def _ended(hops: Sequence[Hop], proto: str) -> bool | None:
+    """Whether a probe that nobody answered came to its end; None: of a datagram that nobody counts there it is not
+    known."""
+    ends = [hop.seen for hop in hops if hop.name in ENDS and hop.seen is not None]
+    return any(ends) if ends or proto != "udp" else None
 
 
 def _shown(target: Port | Address) -> str:

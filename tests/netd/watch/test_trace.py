@@ -312,6 +312,8 @@ async def test_a_cut_between_machines_shows_where(
     found = await watchers[0].trace(wish)
     assert found["notes"] == ["hops on machine m2 are not counted: its node does not answer"]
     assert found["last"].startswith("tunnel of t/n to machine m2")
+    found = await watchers[0].trace(Wish(source="a", target="b", proto="udp", port=9, timeout=TIMEOUT))
+    assert (found["arrived"], found["allowed"]) == (None, True)
     with pytest.raises(NetError, match=r"b:eth0 is on machine m2, which must send the probe: its node does not answer"):
         await watchers[0].trace(Wish(source="b", target="a", timeout=TIMEOUT))
 
