@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from hawser.netd.agent import Attachment, NetAgent
-from hawser.netd.compile import bridge_name
 from hawser.netd.drivers import netns
 from hawser.netd.drivers.netlink import Netlink
 from hawser.netd.parse import parse_publish
+from hawser.netd.site import bridge_name
 from tests.wait import until
 
 from .machines import (
