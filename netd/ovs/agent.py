@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from ..drivers import announce
 from ..errors import NetError
 from ..fabric import Fabric
-from ..model import Port
+from ..model import Address, Kind, Port
 from ..site import SWITCH, Site, of_tenant
 from ..world import Kernel
 from . import layout, tables
@@ -49,6 +50,9 @@ class Switch:
         self._pipeline: Pipeline | None = None
         self._fabric = Fabric()
         self._zones: dict[str, int] = {}
+        # which MAC an address had, by network and address: whoever spoke to it goes on sending there (`announce`)
+        self._macs: dict[tuple[str, Address], str] = {}
+        self._moved: set[str] = set()
         # whether the switch is known to have the pipeline's flows
         self._sure = False
         self._looked = False
@@ -78,7 +82,9 @@ class Switch:
                 await self._ovsdb.settled(number)
             await self._join(fabric, site)
             assigned = await self._ovsdb.assigned()
-            await self._program(fabric, site, layout.ofports(assigned.numbers), thorough=thorough)
+            ofports = layout.ofports(assigned.numbers)
+            await self._program(fabric, site, ofports, thorough=thorough)
+            await self._announce(fabric, site, ofports)
             return assigned.errors
         except NetError as error:
             self._sure = False
@@ -169,6 +175,8 @@ class Switch:
         zones = layout.zones(site)
         if self._pipeline is None:
             self._fabric, self._zones = _copy(fabric), zones
+            for port in fabric.ports.values():
+                self._note(port)
             mark = tables.instance_hash(site.instance)
             self._pipeline = Pipeline(self._fabric, site.machine, ofports, zones=zones, instance=mark)
             return [], []
@@ -182,10 +190,28 @@ class Switch:
                 self._fabric.drop_port(before.key)
             if after is not None:
                 self._fabric.put_port(after)
+                self._note(after)
             _add(found, self._pipeline.change(before, after, ofports=ofports))
         if not ports:
             _add(found, self._pipeline.change(None, None, ofports=ofports))
         return [flow for flow, there in found.values() if there], [flow for flow, there in found.values() if not there]
+
+    async def _announce(self, fabric: Fabric, site: Site, ofports: Ofports) -> None:
+        """Tell this machine's ports of a network which addresses are another port's now."""
+        assert self._openflow is not None
+        for port in [fabric.ports[key] for key in sorted(self._moved) if key in fabric.ports]:
+            near = (one.id for one in fabric.on(port.on).values() if one.machine == site.machine and one != port)
+            numbers = sorted(ofports.ports[id] for id in near if id in ofports.ports)
+            for frame in announce.frames(port.mac, (address.ip for address in port.addresses)):
+                await self._openflow.send(layout.bridge(site.instance), frame, numbers)
+        self._moved.clear()
+
+    def _note(self, port: Port) -> None:
+        network = self._fabric.networks.get(port.on)
+        for address in port.addresses if network is not None and network.kind is Kind.OVS else ():
+            if self._macs.get((port.on, address.ip), port.mac) != port.mac:
+                self._moved.add(port.key)
+            self._macs[port.on, address.ip] = port.mac
 
     def _take_objects(self, fabric: Fabric, zones: dict[str, int]) -> tuple[set[str], set[str]]:
         """Take over everything but ports; the tenants and the machines whose things differ."""

@@ -67,12 +67,6 @@ class Machine:
         netns.remove(self.path)
 
 
-@pytest.fixture(params=["bridge", "ovs"])
-def kind(request: pytest.FixtureRequest) -> str:
-    """The data plane."""
-    return str(request.param)
-
-
 @pytest.fixture
 async def machines(store: Store, rundir: Path, kind: str) -> AsyncIterator[list[Machine]]:
     found = [Machine(store, name, number, rundir, kind) for number, name in enumerate(("m1", "m2", "m3"), 1)]
