@@ -5,10 +5,10 @@ back in the round that finds nothing left of it. Time and jitter are arguments.
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hawser.store import StoreError
-from hawser.store.reconcile import Step
+from hawser.store.reconcile import Step, Verb
 
 from . import compile as compiler
 from . import rounds, specs
@@ -19,6 +19,7 @@ from .specs import Spec
 
 ALL = "netd:"
 THOROUGH = 25.0
+LINKS = ("switch:", "gateway:", "port:")
 LACKING = "kind ovs needs Open vSwitch on this machine; apt-get install openvswitch-switch"
 
 
@@ -48,7 +49,7 @@ class Repair:
         outcome = await shared.hands.do(lambda kernel: rounds.run(steps, kernel.apply, late))
         shared.done(outcome.done)
         failures = {key: str(error) for key, error in outcome.failures.items()} | shared.intent.unreadable
-        failures |= await self._switch(now, thorough=not due_only)
+        failures |= await self._switch(now, outcome.done, thorough=not due_only)
         done = {step.key for step in outcome.done}
         left = len(shared.intent.ports)
         failures |= await self._release_gone({step.key for step in steps} - done)
@@ -62,12 +63,13 @@ class Repair:
             shared.retries.failed(key, reason, now, jitter=jitter)
         return outcome
 
-    async def _switch(self, now: float, *, thorough: bool) -> Mapping[str, str]:
+    async def _switch(self, now: float, done: Sequence[Step[Spec]], *, thorough: bool) -> Mapping[str, str]:
         """Bring the switch to the fabric; now and then, and when asked, by looking at what is there."""
         shared = self._shared
         fabric, site = shared.intent.fabric, shared.site
         thorough = thorough or now - self._looked >= THOROUGH
-        failures = dict(await shared.switch.follow(fabric, site, thorough=thorough))
+        remade = {step.key for step in done if step.verb is not Verb.DELETE and step.key.startswith(LINKS)}
+        failures = dict(await shared.switch.follow(fabric, site, thorough=thorough, remade=remade))
         if thorough:
             self._looked = now
         return failures | {

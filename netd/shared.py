@@ -5,7 +5,7 @@ given back. Whatever is cut off in between, a plan shows it and a round finishes
 last known to hold: only a hint, by which an attachment makes what is missing and not what is there.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -35,8 +35,11 @@ class Hands(Protocol):
 class Plane(Protocol):
     """The switch of networks of kind `ovs`, brought to the fabric after the kernel was."""
 
-    async def follow(self, fabric: Fabric, site: Site, *, thorough: bool = False) -> Mapping[str, str]:
-        """Only what differs from the last time, or `thorough` from what is there; says by key what failed and why."""
+    async def follow(
+        self, fabric: Fabric, site: Site, *, thorough: bool = False, remade: Collection[str] = ()
+    ) -> Mapping[str, str]:
+        """Only what differs from the last time, or `thorough` from what is there; `remade` are links that were made
+        anew. Says by key what failed and why."""
         ...
 
     async def leave(self, site: Site) -> None:

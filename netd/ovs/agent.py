@@ -8,7 +8,8 @@ Nothing is started before this machine has a network of kind `ovs`, and nothing 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -25,9 +26,11 @@ from .drivers.ovsdb import Ovsdb
 from .flow import Flow, Key, format_flow
 from .meters import meters
 from .pipeline import Change, Pipeline
+from .rows import OvsRow
 from .scope import Ofports
 
 T = TypeVar("T")
+UPLINK_PORT = f"{layout.UNDERLAY}:uplink"
 OBJECTS = ("networks", "routers", "policies")
 
 
@@ -53,6 +56,7 @@ class Switch:
         # which MAC an address had, by network and address: whoever spoke to it goes on sending there (`announce`)
         self._macs: dict[tuple[str, Address], str] = {}
         self._moved: set[str] = set()
+        self._meters: Mapping[int, str] = {}
         # whether the switch is known to have the pipeline's flows
         self._sure = False
         self._looked = False
@@ -68,19 +72,22 @@ class Switch:
                 await self._idle.wait()
                 tending.cancel()
 
-    async def follow(self, fabric: Fabric, site: Site, *, thorough: bool = False) -> Mapping[str, str]:
-        """Bring the switch to the fabric; says by key what failed and why, `switch:` for all of it."""
+    async def follow(
+        self, fabric: Fabric, site: Site, *, thorough: bool = False, remade: Collection[str] = ()
+    ) -> Mapping[str, str]:
+        """Bring the switch to the fabric; says by key what failed and why, `switch:` for all of it.
+
+        `remade` are keys of links that were made anew: the switch is to open those it has once more.
+        """
         rows = layout.rows(fabric, site)
         try:
             if not rows:
                 await self._leave_unless_gone(site)
                 return {}
-            await self._open(site)
-            assert self._ovsdb is not None
-            number = await self._ovsdb.apply(rows)
-            if number:
-                await self._ovsdb.settled(number)
+            await self._open(site, anew="switch:" in remade)
+            await self._configure(rows, remade)
             await self._join(fabric, site)
+            assert self._ovsdb is not None
             assigned = await self._ovsdb.assigned()
             ofports = layout.ofports(assigned.numbers)
             await self._program(fabric, site, ofports, thorough=thorough)
@@ -132,9 +139,11 @@ class Switch:
         self._sure = False
         self._wake()
 
-    async def _open(self, site: Site) -> None:
+    async def _open(self, site: Site, *, anew: bool = False) -> None:
         if self._daemons is None:
             self._daemons = self._make(site)
+        if anew:  # what runs is in a namespace that is gone
+            await self._daemons.stop()
         if self._ovsdb is None or not self._daemons.alive():
             await self._let_go()
             paths = await self._daemons.ensure()
@@ -142,6 +151,13 @@ class Switch:
             self._openflow = OpenFlow(paths)
         self._idle.clear()
         self._needed.set()
+
+    async def _configure(self, rows: Mapping[str, OvsRow], remade: Collection[str]) -> None:
+        assert self._ovsdb is not None
+        stale = {UPLINK_PORT if key == "switch:" else key for key in remade}
+        for wanted in ({key: row for key, row in rows.items() if key not in stale}, rows) if stale else (rows,):
+            if number := await self._ovsdb.apply(wanted):
+                await self._ovsdb.settled(number)
 
     async def _join(self, fabric: Fabric, site: Site) -> None:
         """Tunnels of the datapath in user space leave by a bridge that it makes, with addresses that we give."""
@@ -158,8 +174,9 @@ class Switch:
         assert self._pipeline is not None
         sure, self._sure = self._sure, False
         wanted = meters(fabric, site.machine, ofports)
-        known = await self._openflow.meters(bridge) if wanted or not sure or thorough else {}
-        await self._openflow.set_meters(bridge, [line for number, line in wanted.items() if known.get(number) != line])
+        known = self._meters if sure and not thorough else await self._openflow.meters(bridge)
+        different = [line for number, line in wanted.items() if _words(known.get(number, "")) != _words(line)]
+        await self._openflow.set_meters(bridge, different)
         if sure and not thorough:
             added, removed = change
             if added or removed:
@@ -168,7 +185,7 @@ class Switch:
             await self._openflow.replace(bridge, _lines(self._pipeline.flows.values()))
             await self._daemons.programmed()
         await self._openflow.set_meters(bridge, (), known.keys() - wanted.keys())
-        self._sure = True
+        self._meters, self._sure = wanted, True
 
     def _compile(self, fabric: Fabric, site: Site, ofports: Ofports) -> Change:
         """The pipeline as the fabric is now; what that changes."""
@@ -253,6 +270,11 @@ def _add(found: dict[Key, tuple[Flow, bool]], change: Change) -> None:
     added, removed = change
     found.update((flow.key, (flow, False)) for flow in removed)
     found.update((flow.key, (flow, True)) for flow in added)
+
+
+def _words(line: str) -> list[str]:
+    """What a meter's line says, in whichever notation."""
+    return re.findall(r"\w+", line)
 
 
 def _lines(flows: Iterable[Flow]) -> list[str]:

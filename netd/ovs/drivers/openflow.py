@@ -95,6 +95,8 @@ class OpenFlow:
 
     async def set_meters(self, bridge: str, lines: Sequence[str], removed: Collection[int] = ()) -> None:
         """Add or change meters, each by itself; remove others, with the flows that use them."""
+        if not lines and not removed:
+            return
         known = await self.meters(bridge)
         for line in lines:
             match = METER.search(line)
