@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..compile import Site, bridge_name, port_name, tunnel_name
 from ..fabric import Fabric
 from ..model import Address, Port
+from ..site import Site, bridge_name, port_name, tunnel_name
 from ..tenant_rules import UPLINK
 from .trace import Flow, Hop, way
 

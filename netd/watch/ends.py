@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from ..compile import Site, port_name
 from ..errors import NotFound, Unavailable
 from ..fabric import Fabric
 from ..model import Kind, Port
+from ..site import Site, port_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

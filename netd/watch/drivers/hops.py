@@ -6,11 +6,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ... import rules
-from ...compile import Site
 from ...drivers import netns
 from ...drivers.nft import Nft
 from ...fabric import Fabric
 from ...model import Address, Port
+from ...site import Site
 from ..bridge import points, seen, text
 from ..trace import Flow, Hop
 

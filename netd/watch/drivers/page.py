@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ... import rules
-from ...compile import Site, port_name
 from ...drivers import netns
 from ...drivers.nft import Nft
 from ...errors import NotFound
 from ...fabric import Fabric
 from ...model import Kind, Port
 from ...policy.nft import observed_counters
+from ...site import Site, port_name
 from ..metrics import PolicyCounters, PortSample, port_sample
 from ..refused import SET, refused
 from ..stats import Counters

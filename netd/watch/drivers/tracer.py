@@ -12,11 +12,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Protocol
 
-from ...compile import Site
 from ...errors import Invalid, NetError, NotFound
 from ...fabric import Fabric
 from ...model import Address, Kind, Port
 from ...policy.explain import explain, find
+from ...site import Site
 from ..trace import ICMP, Flow, Hop, Hops, counted, flow_of, last_seen, ordered, way
 from .asking import Asking
 from .hops import BridgeHops

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from hawser.netd.agent import NetAgent
-from hawser.netd.compile import port_name
 from hawser.netd.errors import Conflict, Invalid, NetError, NotFound
 from hawser.netd.model import PORTS, Direction, Mirror, Port, Qos, Reservation
 from hawser.netd.qos.change import limited, mirrored, unmirrored
 from hawser.netd.qos.specs import MirrorSpec, QosSpec
+from hawser.netd.site import port_name
 from hawser.store import Store
 from hawser.store.reconcile import Verb
 from tests.netd.fake import FakeWorld
