@@ -263,7 +263,7 @@ class Ports:
         elif there is not None:
             step = Step(verb=Verb.DELETE, key=key, reason="no limits or mirrors any more", spec=there)
         else:
-            shared.wake()  # of another data plane, or nothing to do
+            await shared.switch.follow(shared.intent.fabric, shared.site)
             return
         await shared.hands.do(lambda kernel: kernel.apply(step))
         shared.done([step])

@@ -143,7 +143,7 @@ async def _captured(
             return pcap.capture(
                 end.ifname,
                 file,
-                space=Path(end.space),
+                space=Path(end.space) if end.space else None,
                 limits=limits,
                 directions=directions,
                 stop=stop,

@@ -7,9 +7,9 @@ of; while the port it leads to is not there, nothing is copied.
 from collections.abc import Collection
 from dataclasses import replace
 
-from ..errors import Conflict, Invalid, NotFound
+from ..errors import Conflict, Invalid, NotFound, Unavailable
 from ..fabric import Fabric
-from ..model import Direction, Mirror, Port, Qos
+from ..model import Direction, Kind, Mirror, Port, Qos
 from .specs import MirrorSpec, QosSpec, check_rings, qos_key
 
 
@@ -21,14 +21,17 @@ def limited(port: Port, qos: Qos) -> Port:
 
 
 def mirrored(fabric: Fabric, port: Port, to: str, directions: Collection[Direction]) -> Port:
-    """A port that is also mirrored to the port `to` (an id), which is on the same machine. Invalid, NotFound."""
+    """A port that is also mirrored to the port `to` (an id), which is on the same machine. Invalid, NotFound,
+    Unavailable."""
     target = fabric.ports.get(f"{port.machine}/{to}")
     if target is None or target.leaving or target.tenant != port.tenant:
         raise NotFound(f"tenant {port.tenant} has no port {to} on the machine of {port.id}; see: hawser net show")
     if target.id == port.id:
         raise Invalid(f"port {port.id} is mirrored to itself; name another port")
-    if len({network.kind for key in (port.on, target.on) if (network := fabric.networks.get(key))}) > 1:
-        raise Invalid(f"ports {port.id} and {to} are on different data planes; name a port on one of {port.on}'s plane")
+    for each in (port, target):
+        network = fabric.networks.get(each.on)
+        if network is not None and network.kind is not Kind.BRIDGE:
+            raise Unavailable(f"port {each.id}: ports on networks of plane {network.kind} are not mirrored; capture it")
     found = {*port.mirrors, *(Mirror(direction=direction, to=to) for direction in directions)}
     changed = replace(port, mirrors=tuple(sorted(found, key=lambda mirror: (mirror.direction, mirror.to))))
     check_rings({qos_key(one): _as_spec(one) for one in (*fabric.at(port.machine).values(), changed)})

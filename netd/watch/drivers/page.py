@@ -1,12 +1,12 @@
-"""The counters of this machine's ports and policies on the `bridge` data plane, read where they are: in each tenant's
-namespace, links by one dump, policies and what port security dropped from the tenant's tables, read only.
+"""The counters of this machine's ports and policies, read where they are: links by one dump of each namespace that has
+host ends, policies and what port security dropped from the tenants' tables, read only.
 
-Of a tenant whose namespace goes meanwhile there is nothing to tell.
+Of a namespace that goes meanwhile, or a table that somebody removed, there is nothing to tell. What a switch's port
+security drops is not counted by port.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,62 +17,61 @@ from ...errors import NotFound
 from ...fabric import Fabric
 from ...model import Kind, Port
 from ...policy.nft import observed_counters
-from ...site import Site, port_name
+from ...site import Site
+from ..ends import host_end
 from ..metrics import PolicyCounters, PortSample, port_sample
 from ..refused import SET, refused
 from ..stats import Counters
 from . import counters
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
-    """Of one tenant: links' counters and refusals by host end, and policies'."""
-
-    links: dict[str, Counters]
-    refused: dict[str, tuple[int, int]]
-    policies: PolicyCounters
-
-
 def read(fabric: Fabric, site: Site) -> tuple[list[PortSample], dict[str, PolicyCounters]]:
     """Samples of the machine's ports, and policies' counters by tenant. Blocks, and enters namespaces: never on the
     event loop's thread. NetError."""
+    ports = [port for port in fabric.at(site.machine).values() if port.on in fabric.networks and not port.leaving]
     samples: list[PortSample] = []
     policies: dict[str, PolicyCounters] = {}
-    for tenant, ports in _by_tenant(fabric, site):
-        path = Path(site.tenants) / tenant
-        names = {port_name(site.instance, port.id): port for port in ports}
-        with suppress(NotFound):
-            found = netns.inside_here(path, lambda n=names: _inside(site.instance, n))  # type: ignore[misc]
-            policies[tenant] = found.policies
-            samples += [
-                port_sample(names[name], one, found.refused.get(name, (0, 0))) for name, one in found.links.items()
-            ]
+    drops: dict[str, Mapping[str, tuple[int, int]]] = {}
+    for tenant in sorted({port.tenant for port in ports}):
+        drops[tenant], policies[tenant] = _tables(site, tenant)
+    for space, ends in _spaces(fabric, site, ports).items():
+        for name, found in _inside(space, ends).items():
+            port = ends[name]
+            bridged = fabric.networks[port.on].kind is Kind.BRIDGE
+            samples.append(port_sample(port, found, drops[port.tenant].get(name, (0, 0)) if bridged else None))
     return samples, policies
 
 
-def _by_tenant(fabric: Fabric, site: Site) -> Iterator[tuple[str, list[Port]]]:
-    found: dict[str, list[Port]] = {}
-    for port in fabric.at(site.machine).values():
-        network = fabric.networks.get(port.on)
-        if network is not None and network.kind is Kind.BRIDGE and not port.leaving:
-            found.setdefault(port.tenant, []).append(port)
-    yield from sorted(found.items())
+def _spaces(fabric: Fabric, site: Site, ports: list[Port]) -> dict[str | None, dict[str, Port]]:
+    """Ports by host end, by the namespace that those are in."""
+    found: dict[str | None, dict[str, Port]] = {}
+    for port in ports:
+        end = host_end(fabric, site, port)
+        found.setdefault(end.space, {})[end.ifname] = port
+    return found
 
 
-def _inside(instance: str, names: Iterable[str]) -> Read:
-    """What is counted in the calling thread's namespace."""
-    table = rules.table(instance)
-    with closing(Nft()) as nft:
-        return Read(
-            links=counters.read(set(names)),
-            refused=refused(_objects(nft, f"list set bridge {table} {SET}")),
-            policies=observed_counters(_objects(nft, f"list table inet {table}")),
-        )
-
-
-def _objects(nft: Nft, command: str) -> list[dict[str, Any]]:
-    """What is listed; nothing of a table that somebody removed, until it is made anew."""
+def _inside(space: str | None, ends: Mapping[str, Port]) -> Mapping[str, Counters]:
     try:
-        return nft.objects(command, terse=command.startswith("list table"))
+        return counters.read(ends) if space is None else netns.inside_here(Path(space), lambda: counters.read(ends))
     except NotFound:
-        return []
+        return {}
+
+
+def _tables(site: Site, tenant: str) -> tuple[Mapping[str, tuple[int, int]], PolicyCounters]:
+    """What port security dropped by host end, and policies' counters."""
+    table = rules.table(site.instance)
+    try:
+        nft = netns.inside_here(Path(site.tenants) / tenant, Nft)
+    except NotFound:
+        return {}, {}
+    with closing(nft):
+        dropped = refused(_objects(nft, f"list set bridge {table} {SET}"))
+        return dropped, observed_counters(_objects(nft, f"list table inet {table}", terse=True))
+
+
+def _objects(nft: Nft, command: str, *, terse: bool = False) -> Iterator[dict[str, Any]]:
+    try:
+        yield from nft.objects(command, terse=terse)
+    except NotFound:
+        return
