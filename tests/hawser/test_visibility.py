@@ -28,7 +28,9 @@ PCAP = 0xA1B23C4D
 @pytest.fixture
 def pair(clean: NodeProcess) -> Iterator[NodeProcess]:
     """Containers `one`, `two` and `three` of tenant blue."""
-    clean.client.post("/v1/networks", {"tenant": "blue", "name": "web", "subnets": ["10.7.0.0/24", "fd07::/64"]})
+    clean.client.post(
+        "/v1/networks", {"tenant": "blue", "name": "web", "kind": "bridge", "subnets": ["10.7.0.0/24", "fd07::/64"]}
+    )
     for name in ("one", "two", "three"):
         assert clean.hawser("run", "-d", "-t", "blue", "--net", "web", "--name", name, "busybox", *SLEEP).code == 0
     yield clean

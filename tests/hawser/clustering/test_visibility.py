@@ -24,7 +24,9 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     directory = tmp_path_factory.mktemp("ns")
     with fleet(2, "seen") as made, ExitStack() as stack:
         made.found(size=2, members=1)
-        made[0].client.post("/v1/networks", {"tenant": "blue", "name": "web", "subnets": ["10.7.0.0/24", "fd07::/64"]})
+        made[0].client.post(
+            "/v1/networks", {"tenant": "blue", "name": "web", "kind": "bridge", "subnets": ["10.7.0.0/24", "fd07::/64"]}
+        )
         for machine, name in zip(made.machines, "ab", strict=True):
             path = directory / name
             netns.create(path)

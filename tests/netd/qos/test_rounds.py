@@ -17,7 +17,7 @@ from tests.netd.fake import FakeWorld
 
 MBIT = 10**6
 LIMITS = Qos(ingress=10 * MBIT, egress=5 * MBIT, dscp=46)
-NETWORK = {"tenant": "blue", "name": "web", "subnets": ["10.7.0.0/24", "fd07::/64"], "internal": True}
+NETWORK = {"tenant": "blue", "name": "web", "kind": "bridge", "subnets": ["10.7.0.0/24", "fd07::/64"], "internal": True}
 KEY = "qos:c1:eth0"
 BOTH = tuple(Direction)
 
@@ -125,7 +125,7 @@ async def quick(store: Store, kernel: FakeWorld, instance: str, rundir: Path) ->
     agent = NetAgent(store, instance, rundir, machine="m1", kernel=lambda *_: kernel)
     await agent.open()
     await agent.create_network(NETWORK)
-    await agent.create_network({"tenant": "red", "name": "web", "subnets": ["10.7.0.0/24"]})
+    await agent.create_network({"tenant": "red", "name": "web", "kind": "bridge", "subnets": ["10.7.0.0/24"]})
     for name, tenant in (("c1", "blue"), ("c2", "blue"), ("d1", "red")):
         await agent.make_sandbox(name)
         await agent.attach(name, tenant=tenant, network="web", qos=LIMITS if name == "c1" else None)

@@ -120,7 +120,7 @@ ONCE = Rounds(count=2, interval=0.05, timeout=1.0)
 @pytest.mark.root
 async def test_every_machines_ports_ask(machines: list[Machine], store: Store) -> None:  # noqa: F811
     m1, m2, m3 = machines
-    await m1.net.create_network({"tenant": "t", "name": "n", "subnets": ["10.0.0.0/24", "fd00::/64"]})
+    await m1.net.create_network({"tenant": "t", "name": "n", "kind": "bridge", "subnets": ["10.0.0.0/24", "fd00::/64"]})
     for machine, name in ((m1, "a"), (m1, "b"), (m2, "c"), (m3, "d")):
         await machine.box(name, "t", "n")
     watchers = [Watcher(store, machine.net) for machine in machines]
@@ -154,7 +154,7 @@ async def test_a_machine_that_does_not_answer_is_named(
 ) -> None:
     monkeypatch.setattr("hawser.netd.watch.agent.PATIENCE", 0.2)
     m1, m2, _ = machines
-    await m1.net.create_network({"tenant": "t", "name": "n", "subnets": ["10.0.0.0/24"]})
+    await m1.net.create_network({"tenant": "t", "name": "n", "kind": "bridge", "subnets": ["10.0.0.0/24"]})
     await m1.box("a", "t", "n")
     await m2.box("c", "t", "n")
     await auntil(lambda: "m2/c:eth0" in m1.net.fabric.ports, what="what the others have")

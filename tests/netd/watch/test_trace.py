@@ -31,7 +31,9 @@ async def made(net: NetAgent) -> AsyncIterator[NetAgent]:
     """Networks web (a, b), db (c) that a router joins to it, and apart (d), on one machine."""
     for name, subnet in (("web", "10.7.0.0/24"), ("db", "10.8.0.0/24"), ("apart", "10.9.0.0/24")):
         subnets = [subnet, f"fd{subnet[3]}{subnet[3]}::/64"]
-        await net.create_network({"tenant": "blue", "name": name, "subnets": subnets, "internal": name == "apart"})
+        await net.create_network(
+            {"tenant": "blue", "name": name, "kind": "bridge", "subnets": subnets, "internal": name == "apart"}
+        )
     await net.objects.put(Router(tenant="blue", name="core", networks=("db", "web")))
     for name, on in (("a", "web"), ("b", "web"), ("c", "db"), ("d", "apart")):
         await net.make_sandbox(name)
@@ -230,7 +232,7 @@ async def test_what_makes_no_sense_is_refused(made: NetAgent, store: Store) -> N
 
 @pytest.mark.root
 async def test_another_tenants_port_is_nowhere(made: NetAgent, store: Store) -> None:
-    await made.create_network({"tenant": "red", "name": "web", "subnets": ["10.7.0.0/24"]})
+    await made.create_network({"tenant": "red", "name": "web", "kind": "bridge", "subnets": ["10.7.0.0/24"]})
     await made.make_sandbox("r")
     await made.attach("r", tenant="red", network="web")
     found = await traced(made, store, "a", "r")
@@ -274,7 +276,9 @@ async def test_over_a_tunnel_every_hop_is_seen_from_any_machine(
         await m1.net.objects.put(
             Policy(tenant="t", name="open", applies=Selector(), directions=tuple(Direction), rules=rules)
         )
-    network = await m1.net.create_network({"tenant": "t", "name": "n", "subnets": ["10.0.0.0/24", "fd00::/64"]})
+    network = await m1.net.create_network(
+        {"tenant": "t", "name": "n", "kind": "bridge", "subnets": ["10.0.0.0/24", "fd00::/64"]}
+    )
     for machine, name in ((m1, "a"), (m2, "b"), (m3, "c")):
         await machine.box(name, "t", "n")
     policy = default is Default.DENY
@@ -298,7 +302,7 @@ async def test_a_cut_between_machines_shows_where(
 ) -> None:
     monkeypatch.setattr("hawser.netd.watch.drivers.tracer.PATIENCE", 2.0)
     m1, m2, _ = machines
-    await m1.net.create_network({"tenant": "t", "name": "n", "subnets": ["10.0.0.0/24"]})
+    await m1.net.create_network({"tenant": "t", "name": "n", "kind": "bridge", "subnets": ["10.0.0.0/24"]})
     await m1.box("a", "t", "n")
     await m2.box("b", "t", "n")
     wish = Wish(source="a", target="b", timeout=TIMEOUT)
