@@ -29,10 +29,11 @@ from .drivers import netns
 from .drivers.netlink import has_ipv6
 from .drivers.thread import KernelThread, complete
 from .drivers.world import World
+from .encryption import Encryption
 from .errors import Denied, NetError
 from .fabric import Fabric
 from .intent import Intent
-from .model import Address, Endpoint, Network, Publish, Qos, Reservation
+from .model import Address, Network, Publish, Qos, Reservation
 from .networks import Networks
 from .objects.catalogue import Objects
 from .ports import Attachment, Ports, Wish
@@ -40,6 +41,7 @@ from .presence import Presence
 from .repair import Repair
 from .shared import Shared
 from .specs import Spec
+from .wireguard.drivers.thread import OverlayThread
 from .world import Kernel
 
 __all__ = ["Attachment", "NetAgent"]
@@ -60,10 +62,13 @@ class NetAgent:
         *,
         machine: str | None = None,
         underlay: Address | None = None,
+        data: Path | None = None,
         kernel: Callable[[str, Path], Kernel] = World,
+        overlay: Callable[[str, str, Path, Path], OverlayThread] = OverlayThread,
     ) -> None:
         """`instance` marks what is made; `machine` is this one's id among the others of the store (by default the
-        mark), `underlay` the address where it takes their tunnels, None when it is alone."""
+        mark), `underlay` the address where it takes their tunnels, None when it is alone; `data` has its keys, by
+        default `rundir`."""
         self._store = store
         self._make_kernel = kernel
         self._lock = asyncio.Lock()
@@ -78,18 +83,15 @@ class NetAgent:
             claims=Claims(store, machine or instance),
             hands=self._thread,
             wake=self.wake,
+            underlay=underlay,
         )
         self._networks = Networks(self._shared)
         self._ports = Ports(self._shared)
         self._repair = Repair(self._shared)
         self.objects = Objects(store)
         """Tenants, routers, policies, reserved ports and floating addresses"""
-        self._underlay = underlay
-        self._presence = Presence(store, self._endpoint)
-
-    def _endpoint(self) -> Endpoint:
-        assert self._underlay is not None
-        return Endpoint(machine=self._shared.machine, address=self._underlay, mtu=self._shared.mtu)
+        self._encryption = Encryption(self._shared, data or rundir, lambda: self._presence.refresh(), overlay)
+        self._presence = Presence(store, lambda: self._encryption.endpoint)
 
     @property
     def fabric(self) -> Fabric:
@@ -130,13 +132,15 @@ class NetAgent:
         for error in outcome.failures.values():
             if isinstance(error, Denied):
                 raise error
+        await self._encryption.step()  # what the others are told goes on as it was
 
     async def run(self) -> None:
         """Keep the kernel at the intent until cancelled, and this machine known to the others."""
         async with asyncio.TaskGroup() as group:
             group.create_task(reconcile_loop(self._once, self._wake, INTERVAL), name="rounds")
             group.create_task(self._follow(), name="records")
-            if self._underlay is not None:
+            if self._shared.underlay is not None:
+                group.create_task(self._encryption.run(), name="encryption")
                 group.create_task(self._presence.run(), name="endpoint")
 
     async def _follow(self) -> None:
@@ -161,6 +165,7 @@ class NetAgent:
 
     async def close(self) -> None:
         """Let go; everything keeps working."""
+        await self._encryption.close()
         await self._thread.close()
 
     async def create_network(self, spec: Mapping[str, Any]) -> Network:
@@ -229,6 +234,7 @@ class NetAgent:
                 assert isinstance(found, Reservation)
                 wish, network = wish.reserving(found), found.network
             target = await self._network(tenant, network)
+            await self._encryption.check(target)
             return await complete(
                 self._ports.attach(sandbox, target, wish), lambda: self._ports.detach(sandbox, ifname)
             )
@@ -275,7 +281,8 @@ class NetAgent:
         """What fails, why, and how often it was tried; empty when all is well."""
         unknown = self._presence.trouble
         unseen = (Status(key="endpoint:", phase=Phase.FAILED, reason=unknown),) if unknown else ()
-        return (*self._shared.retries.statuses(), *unseen)
+        sealed = (Status(key="encryption:", phase=Phase.FAILED, reason=line) for line in self._encryption.trouble)
+        return (*self._shared.retries.statuses(), *unseen, *sealed)
 
     async def plan(self) -> tuple[Step[Spec], ...]:
         """What a round would do now; changes nothing."""
@@ -292,6 +299,7 @@ class NetAgent:
         (`alone`). NetError when something stays."""
         async with self._lock:
             await complete(self._repair.teardown(alone=alone))
+            await complete(self._encryption.remove())
 
     async def _once(self) -> float | None:
         now, jitter = time.monotonic(), random.random()

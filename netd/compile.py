@@ -1,21 +1,33 @@
 """From everything known to what the kernel of one machine should hold, as one flat map; and the order of making it.
 
 Keys say what they are: `table:` is the host's nftables table and `table:<tenant>` a tenant's, `tenant:<name>` its
-namespace, `sandbox:<id>`, `bridge:`, `tunnel:<tenant>/<name>`, `remote:<port's key>`, `port:<sandbox>:<ifname>`,
+namespace, `sandbox:<id>`, `bridge:`, `tunnel:<tenant>/<name>` (`clear:` the second one of an encrypted network that may
+do without), `remote:<tenant>/<name>/<mac>` (with `/clear` behind the second one), `port:<sandbox>:<ifname>`,
 `rule:<tenant>:<set>:<element>` (no tenant: the host's). Specs are exactly what an observation can give back, so that
 equal means done, and hold all that making the thing needs. A machine holds only what its own ports need: their
 networks, those that routers join, and of these the ports of other machines.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from . import host_rules, tenant_rules
 from .fabric import Fabric
-from .model import Address, Interface, Network, Port, derived, interface
+from .model import SEALED_PORT, VXLAN_PORT, Address, Endpoint, Interface, Network, Port, derived, interface
 from .rules import Element, version
-from .specs import BridgeSpec, PortSpec, RemoteSpec, RuleSpec, SandboxSpec, Spec, TableSpec, TenantSpec, TunnelSpec
+from .specs import (
+    CLEAR,
+    BridgeSpec,
+    PortSpec,
+    RemoteSpec,
+    RuleSpec,
+    SandboxSpec,
+    Spec,
+    TableSpec,
+    TenantSpec,
+    TunnelSpec,
+)
 from .transit import Transit, transit
 
 VXLAN4, VXLAN6 = 50, 70
@@ -96,6 +108,11 @@ def tunnel_name(instance: str, key: str) -> str:
     return derived("hwx", instance, key)
 
 
+def clear_name(instance: str, key: str) -> str:
+    """The kernel's name of an encrypted network's second VXLAN device, to machines that cannot encrypt."""
+    return derived("hwx", instance, f"clear/{key}")
+
+
 def port_name(instance: str, port: str) -> str:
     """The kernel's name of the tenant's end of a port."""
     return derived("hwp", instance, port)
@@ -137,15 +154,17 @@ def network_specs(fabric: Fabric, site: Site, network: Network) -> dict[str, Spe
     own = fabric.endpoints.get(site.machine)
     if own is None:
         return specs
-    specs[f"tunnel:{network.key}"] = TunnelSpec(
-        tenant=network.tenant,
-        ifname=tunnel_name(site.instance, network.key),
-        bridge=ifname,
-        vni=network.vni,
-        local=own.inner if network.encrypted and own.inner else own.address,
-        mtu=bridge.mtu,
-        flood=_flood(fabric, site, network),
-    )
+    for key, tunnel in _tunnels(site, network, own):
+        specs[key] = TunnelSpec(
+            tenant=network.tenant,
+            ifname=tunnel.ifname,
+            bridge=ifname,
+            vni=network.vni,
+            local=tunnel.local,
+            port=tunnel.port,
+            mtu=bridge.mtu,
+            flood=_flood(fabric, site, network, tunnel),
+        )
     for port in fabric.on(network.key).values():
         specs |= remote_specs(fabric, site, network, port)
     return specs
@@ -155,39 +174,75 @@ def _joined(fabric: Fabric, site: Site, network: Network) -> list[str]:
     return [bridge_name(site.instance, key) for key in sorted(fabric.joined(network.key))]
 
 
-def _flood(fabric: Fabric, site: Site, network: Network) -> tuple[Address, ...]:
-    """Where broadcast goes: nowhere unless the network wants it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tunnel:
+    """One VXLAN device of a network on this machine."""
+
+    ifname: str
+    local: Address
+    port: int
+    clear: bool = False
+
+
+def _tunnels(site: Site, network: Network, own: Endpoint) -> Iterator[tuple[str, _Tunnel]]:
+    """The tunnels of a network by key: one in the clear, or one inside the encrypted overlay where this machine has it,
+    and then one in the clear only where the network agrees to it."""
+    name, clear = (name(site.instance, network.key) for name in (tunnel_name, clear_name))
+    if not network.encrypted:
+        yield f"tunnel:{network.key}", _Tunnel(ifname=name, local=own.address, port=VXLAN_PORT, clear=True)
+        return
+    if own.inner is not None:
+        yield f"tunnel:{network.key}", _Tunnel(ifname=name, local=own.inner, port=SEALED_PORT)
+    if network.insecure:
+        yield f"clear:{network.key}", _Tunnel(ifname=clear, local=own.address, port=VXLAN_PORT, clear=True)
+
+
+def _flood(fabric: Fabric, site: Site, network: Network, tunnel: _Tunnel) -> tuple[Address, ...]:
+    """Where broadcast goes through a tunnel: nowhere unless the network wants it."""
     if not network.multicast:
         return ()
     machines = {port.machine for port in fabric.on(network.key).values() if port.machine != site.machine}
-    found = [endpoint for machine in machines if (endpoint := endpoint_of(fabric, network, machine))]
+    ends = [end for machine in machines if (end := way_to(fabric, site, network, machine))]
+    found = [end.address for end in ends if end.clear is tunnel.clear]
     return tuple(sorted(found, key=lambda address: (address.version, int(address))))
 
 
-def endpoint_of(fabric: Fabric, network: Network, machine: str) -> Address | None:
-    """Where a machine takes the network's tunnel: inside the encrypted overlay, or in the clear; None: it cannot."""
-    endpoint = fabric.endpoints.get(machine)
-    if endpoint is None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """Where a machine takes a network's tunnel, and whether that is in the `clear`."""
+
+    address: Address
+    clear: bool
+
+
+def way_to(fabric: Fabric, site: Site, network: Network, machine: str) -> Way | None:
+    """How a network's frames go to a machine: inside the encrypted overlay where both have it, else in the clear where
+    the network asks for nothing else or agrees to it; None: they do not."""
+    endpoint, own = fabric.endpoints.get(machine), fabric.endpoints.get(site.machine)
+    if endpoint is None or own is None:
         return None
-    return endpoint.inner if network.encrypted else endpoint.address
+    if network.encrypted and endpoint.inner is not None and own.inner is not None:
+        return Way(address=endpoint.inner, clear=False)
+    return Way(address=endpoint.address, clear=True) if network.insecure or not network.encrypted else None
 
 
 def remote_specs(fabric: Fabric, site: Site, network: Network, port: Port) -> dict[str, Spec]:
     """A port of another machine, as far as it can be reached."""
-    where = endpoint_of(fabric, network, port.machine)
+    where = way_to(fabric, site, network, port.machine)
     if port.machine == site.machine or port.leaving or where is None:
         return {}
+    second = network.encrypted and where.clear
     remote = RemoteSpec(
         tenant=port.tenant,
         network=network.key,
-        tunnel=tunnel_name(site.instance, network.key),
+        tunnel=(clear_name if second else tunnel_name)(site.instance, network.key),
         bridge=bridge_name(site.instance, network.key),
         mac=port.mac,
         addresses=tuple(sorted((a.ip for a in port.addresses), key=lambda a: (a.version, int(a)))),
-        endpoint=where,
+        endpoint=where.address,
     )
     policy = _rule_specs(port.tenant, tenant_rules.of_any_port(fabric, port))
-    return {f"remote:{network.key}/{port.mac}": remote, **policy}
+    return {f"remote:{network.key}/{port.mac}{CLEAR if second else ''}": remote, **policy}
 
 
 def mtu_of(fabric: Fabric, site: Site, network: Network) -> int:

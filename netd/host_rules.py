@@ -7,14 +7,19 @@ client that is refused there tries 127.0.0.1). Tenants reach the outside masquer
 not let out with its private address (moby#44015). Nothing passes from one tenant to another, or in from outside, that
 was not published, and nothing of a tenant's reaches the host itself, its 127.0.0.0/8 or speaks in its name
 (CVE-2020-8558).
+
+Addresses of the encrypted overlay, and the UDP port of the tunnels in it, are met on WireGuard's interfaces only, which
+are our own: a packet for there that finds no such interface (its process has ended) leaves by no other, whatever the
+routes say; nothing comes in that only pretends to have been encrypted; no tenant speaks to a machine's inner address.
 """
 
 from collections.abc import Iterator
 
-from .model import Port, Publish
+from .model import INNER, SEALED_PORT, Port, Publish
 from .rules import Element
 from .transit import POOL4, POOL6, Transit
 
+WIREGUARD = "hwg*"
 CHAINS = f"""
   map any4 {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
   map any6 {{ type inet_proto . inet_service : ipv6_addr . inet_service; }}
@@ -36,6 +41,9 @@ CHAINS = f"""
     iifname @uplinks ip6 saddr @floating6 accept
     iifname @uplinks ip saddr != {POOL4} drop
     iifname @uplinks ip6 saddr != {{ {POOL6}, fe80::/10, ff00::/8, :: }} drop
+    iifname != "lo" iifname != "{WIREGUARD}" ip6 saddr {INNER} drop
+    iifname != "lo" iifname != "{WIREGUARD}" ip6 daddr {INNER} drop
+    iifname != "lo" iifname != "{WIREGUARD}" meta nfproto ipv6 udp dport {SEALED_PORT} drop
   }}
   chain prerouting {{ type nat hook prerouting priority dstnat; policy accept;
     fib daddr type local jump translate
@@ -50,6 +58,12 @@ CHAINS = f"""
     oifname @uplinks accept
     ip saddr {POOL4} masquerade
     ip6 saddr {POOL6} masquerade
+  }}
+  chain sealed {{ type filter hook postrouting priority filter; policy accept;
+    oifname "lo" accept
+    oifname "{WIREGUARD}" accept
+    ip6 daddr {INNER} drop
+    meta nfproto ipv6 udp dport {SEALED_PORT} drop
   }}
   chain forward {{ type filter hook forward priority filter; policy accept;
     iifname != @uplinks oifname != @uplinks accept

@@ -24,10 +24,6 @@ class Networks:
             raise Unavailable(
                 f"network {network.key}: this version makes networks of kind bridge only; leave the kind out"
             )
-        if network.encrypted:
-            raise Unavailable(
-                f"network {network.key}: this version has no encrypted tunnels; create it without encryption"
-            )
         await shared.intent.load()
         if network.key in shared.intent.networks:
             raise Exists(f"network {network.key} exists; choose another name or remove it")

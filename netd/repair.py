@@ -29,7 +29,9 @@ class Repair:
         shared = self._shared
         await shared.intent.load()
         shared.claims.remember(shared.intent.fabric.ports.values())
-        shared.mtu, observed = await shared.hands.do(lambda kernel: (kernel.uplink_mtu(), kernel.observe()))
+        shared.mtu, shared.underlay_mtu, observed = await shared.hands.do(
+            lambda kernel: (kernel.uplink_mtu(), kernel.uplink_mtu(shared.underlay), kernel.observe())
+        )
         shared.standing = dict(observed)
         return shared.intent.steps(shared.intent.desired(shared.site), observed)
 

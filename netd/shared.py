@@ -16,7 +16,7 @@ from . import rounds
 from .claims import Claims
 from .compile import Site
 from .intent import Intent
-from .model import DEFAULT_MTU
+from .model import DEFAULT_MTU, Address
 from .specs import Spec, TenantSpec, rank
 from .world import Kernel
 
@@ -33,7 +33,8 @@ class Hands(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Shared:
-    """One node's; `mtu` is the uplink's as last seen, `wake` has the loop look now."""
+    """One node's; `underlay` is where it takes the others' tunnels; `mtu` is the uplink's and `underlay_mtu` the MTU
+    there, as last seen; `wake` has the loop look now."""
 
     instance: str
     machine: str
@@ -45,6 +46,8 @@ class Shared:
     wake: Callable[[], None]
     retries: Retries = field(default_factory=Retries)
     mtu: int = DEFAULT_MTU
+    underlay: Address | None = None
+    underlay_mtu: int = DEFAULT_MTU
     standing: dict[str, Spec] = field(default_factory=dict)
 
     @property
@@ -96,4 +99,4 @@ class Shared:
 
 
 def _goes_along(key: str) -> bool:
-    return not key.startswith(("tunnel:", "port:"))
+    return not key.startswith(("tunnel:", "clear:", "port:"))

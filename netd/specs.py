@@ -62,13 +62,15 @@ class BridgeSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelSpec:
-    """A VXLAN device on a bridge (RFC 7348), its socket in the host's namespace; `flood` is where broadcast goes."""
+    """A VXLAN device on a bridge (RFC 7348), its socket in the host's namespace at UDP `port`; `flood` is where
+    broadcast goes."""
 
     tenant: str = field(compare=False)
     ifname: str
     bridge: str
     vni: int
     local: Address
+    port: int
     mtu: int
     flood: tuple[Address, ...] = ()
     up: bool = True
@@ -120,6 +122,8 @@ ORDER = (
     *("host table", "host rule", "sandbox", "tenant", "table", "rule", "bridge", "tunnel", "remote", "port"),
     *("translation", "host translation"),
 )
+CLEAR = "/clear"
+"""How the key of a remote port ends that is behind the second tunnel of a network"""
 LINKS = {
     SandboxSpec: "sandbox",
     TenantSpec: "tenant",
@@ -159,7 +163,7 @@ def needs(key: str, spec: Spec) -> tuple[str, ...]:
     if isinstance(spec, TunnelSpec):
         return (f"bridge:{key.partition(':')[2]}",)
     if isinstance(spec, RemoteSpec):
-        return (f"tunnel:{spec.network}",)
+        return (f"{'clear' if key.endswith(CLEAR) else 'tunnel'}:{spec.network}",)
     if isinstance(spec, PortSpec):
         return (f"sandbox:{key.split(':')[1]}", f"bridge:{spec.network}", f"rule:{spec.tenant}:ports:{spec.ifname}")
     return ()

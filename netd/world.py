@@ -9,7 +9,7 @@ from typing import Protocol
 
 from hawser.store.reconcile import Step
 
-from .model import Publish, Subnet
+from .model import Address, Publish, Subnet
 from .specs import PortSpec, RuleSpec, Spec
 
 
@@ -32,8 +32,8 @@ class Kernel(Protocol):
         """Add elements of one tenant's tables in one transaction."""
         ...
 
-    def uplink_mtu(self) -> int:
-        """The MTU of the link with the default route; 1500 without one."""
+    def uplink_mtu(self, address: Address | None = None) -> int:
+        """The MTU of the link with this address, else of that with the default route; 1500 without one."""
         ...
 
     def used_subnets(self) -> list[Subnet]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hawser.netd.errors import Conflict, Exists, NotFound
-from hawser.netd.model import Publish, Subnet
+from hawser.netd.model import Address, Publish, Subnet
 from hawser.netd.specs import BridgeSpec, PortSpec, RuleSpec, SandboxSpec, Spec, TableSpec, TenantSpec
 from hawser.store.reconcile import Step, Verb
 
@@ -74,7 +74,7 @@ class FakeWorld:
             key = f"rule:{rule.tenant}:{rule.set}:{rule.element}"
             self._make(Step(verb=Verb.CREATE, key=key, reason="", spec=rule))
 
-    def uplink_mtu(self) -> int:
+    def uplink_mtu(self, address: Address | None = None) -> int:
         return 1500
 
     def used_subnets(self) -> list[Subnet]:

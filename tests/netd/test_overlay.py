@@ -3,9 +3,10 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.root
 class Machine:
     """One machine: its namespace, its agent, what is attached there."""
 
-    def __init__(self, store: Store, name: str, number: int, directory: Path) -> None:
+    def __init__(self, store: Store, name: str, number: int, directory: Path, **options: Any) -> None:
         self.name, self.path = name, directory / f"{name}.ns"
         self.paths: dict[str, str] = {}
         self.address = ip_address(f"192.0.2.{number}")
@@ -38,6 +39,7 @@ class Machine:
             machine=name,
             underlay=self.address,
             kernel=self._enter,
+            **options,
         )
         self._stack = AsyncExitStack()
 
@@ -65,6 +67,13 @@ class Machine:
 @pytest.fixture
 async def machines(store: Store, rundir: Path) -> AsyncIterator[list[Machine]]:
     found = [Machine(store, name, number, rundir) for number, name in enumerate(("m1", "m2", "m3"), 1)]
+    async with connected(found):
+        yield found
+
+
+@asynccontextmanager
+async def connected(found: list[Machine]) -> AsyncIterator[None]:
+    """Started, on one wire (the bridge `wire0` here), and stopped."""
     with Netlink() as here:
         here.do([netlink.new_bridge("wire0")])
         bridge = socket.if_nametoindex("wire0")
@@ -82,7 +91,7 @@ async def machines(store: Store, rundir: Path) -> AsyncIterator[list[Machine]]:
             netns.inside(machine.path, plug)
         for machine in found:
             await machine.start()
-        yield found
+        yield
         for machine in found:
             await machine.stop()
         here.do([netlink.delete_link(f"w{machine.name}") for machine in found], missing_ok=True)
