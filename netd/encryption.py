@@ -22,7 +22,7 @@ from .shared import Shared
 from .wireguard.drivers.overlay import Report
 from .wireguard.drivers.thread import OverlayThread
 
-STEP = 1.0
+STEP, PATIENCE = 1.0, 5.0
 log = logging.getLogger(__name__)
 
 
@@ -42,6 +42,7 @@ class Encryption:
         self._own: Endpoint | None = None
         self._made: bool | None = None  # None: not known, an earlier process may have
         self._known: dict[str, Endpoint] = {}
+        self._lacking: dict[str, float] = {}
         self._ended = False
         self.trouble: tuple[str, ...] = ()
         """What is wrong, a line each"""
@@ -66,9 +67,11 @@ class Encryption:
         try:
             if self._shared.underlay is not None and not self._ended:
                 faults = await self._step(self._shared.underlay)
+        except Unavailable as error:
+            self._own = None
+            faults = [f"network {network.key} demands encryption: {error}" for network in self._demanding()]
         except (NetError, OSError) as error:
-            self._own = None if isinstance(error, Unavailable) else self._own
-            faults = [str(error)] if self._demanding() or not isinstance(error, Unavailable) else []
+            faults = [str(error)]
         self.trouble = (*faults, *self._unreached())
         if self.trouble != before[1]:
             for line in self.trouble:
@@ -109,14 +112,13 @@ class Encryption:
         return [network for network in networks if network.encrypted and not network.insecure]
 
     def _unreached(self) -> Iterable[str]:
-        """Who is not reached on networks that are here, for want of encryption there."""
-        fabric, here = self._shared.intent.fabric, self._shared.machine
-        if self._own is None:
-            return
-        for network in self._demanding():
-            machines = {port.machine for port in fabric.on(network.key).values()} - {here}
-            for machine in sorted(machines & fabric.endpoints.keys()):
-                if fabric.endpoints[machine].inner is None:
+        """Who is not reached on networks that are here, for want of encryption there, and not only since just now."""
+        fabric, here, now = self._shared.intent.fabric, self._shared.machine, time.monotonic()
+        bare = {machine for machine, each in fabric.endpoints.items() if each.inner is None} - {here}
+        self._lacking = {machine: self._lacking.get(machine, now) for machine in bare}
+        for network in self._demanding() if self._own else ():
+            for machine in sorted(bare & {port.machine for port in fabric.on(network.key).values()}):
+                if now - self._lacking[machine] >= PATIENCE:
                     yield f"network {network.key}: machine {machine} has no WireGuard; its ports are not reached"
 
     async def check(self, network: Network) -> None:

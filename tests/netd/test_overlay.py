@@ -32,16 +32,20 @@ class Machine:
         self.paths: dict[str, str] = {}
         self.address = ip_address(f"192.0.2.{number}")
         netns.create(self.path, prepare_sandbox)
-        self.net = NetAgent(
-            store,
-            f"{name}0000000"[:8],
-            directory / name,
-            machine=name,
+        self._store, self._directory, self._options = store, directory / name, options
+        self.net = self._agent()
+        self._stack = AsyncExitStack()
+
+    def _agent(self) -> NetAgent:
+        return NetAgent(
+            self._store,
+            f"{self.name}0000000"[:8],
+            self._directory,
+            machine=self.name,
             underlay=self.address,
             kernel=self._enter,
-            **options,
+            **self._options,
         )
-        self._stack = AsyncExitStack()
 
     def _enter(self, instance: str, rundir: Path) -> World:
         netns.enter(self.path)  # for good: it is the agent's own thread
@@ -55,6 +59,17 @@ class Machine:
     async def box(self, name: str, tenant: str, network: str) -> Attachment:
         self.paths[name] = await self.net.make_sandbox(name)
         return await self.net.attach(name, tenant=tenant, network=network)
+
+    async def pause(self) -> None:
+        """The process ends; what it made goes on."""
+        self._task.cancel()
+        await self._stack.aclose()
+        await self.net.close()
+
+    async def resume(self) -> None:
+        """Another process takes over."""
+        self.net = self._agent()
+        await self.start()
 
     async def stop(self) -> None:
         self._task.cancel()
@@ -91,11 +106,13 @@ async def connected(found: list[Machine]) -> AsyncIterator[None]:
             netns.inside(machine.path, plug)
         for machine in found:
             await machine.start()
-        yield
-        for machine in found:
-            await machine.stop()
-        here.do([netlink.delete_link(f"w{machine.name}") for machine in found], missing_ok=True)
-        here.do([netlink.delete_link("wire0")])
+        try:
+            yield
+        finally:
+            for machine in found:
+                await machine.stop()
+            here.do([netlink.delete_link(f"w{machine.name}") for machine in found], missing_ok=True)
+            here.do([netlink.delete_link("wire0")])
 
 
 async def until(condition, what: str, timeout: float = 10.0) -> None:  # type: ignore[no-untyped-def]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...drivers import netns
-from ...errors import NetError
+from ...errors import NetError, Unavailable
 from ...model import Address, Endpoint
 from .. import keys
 from ..specs import PORT
@@ -74,9 +74,13 @@ class OverlayThread:
 
     def _made(self, otherwise: Flavour | None = None) -> EncryptedOverlay:
         if self._overlay is None:
-            flavour = self._look().flavour or otherwise
-            options = {"port": self._port, "period": self._period}
-            self._overlay = EncryptedOverlay(*self._names, *self._places, flavour=flavour, **options)  # type: ignore[arg-type]
+            found = self._look()
+            flavour = found.flavour or otherwise
+            if flavour is None:
+                raise Unavailable(found.reason or "no WireGuard")
+            self._overlay = EncryptedOverlay(
+                *self._names, *self._places, flavour=flavour, port=self._port, period=self._period
+            )
         return self._overlay
 
     async def remove(self, *, keys_too: bool = False) -> None:
