@@ -1,5 +1,8 @@
 """`hawser net`: the tenant-network command line."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from ..client import segment
@@ -20,6 +23,8 @@ def net() -> None:
 @click.option("--gateway", "gateways", multiple=True, metavar="ADDRESS", help="The bridge's address [default: first].")
 @click.option("--internal", is_flag=True, help="No way out of the network and none in.")
 @click.option("--mtu", type=click.IntRange(576, 65535), help="[default: the uplink's]")
+@click.option("--encrypted", is_flag=True, help="Between machines only by WireGuard.")
+@click.option("--insecure", is_flag=True, help="All the same in the clear where a machine has no WireGuard.")
 @click.option("--wait", is_flag=True, help="Networks are ready when the command returns; accepted for symmetry.")
 @click.argument("name")
 def create(
@@ -29,12 +34,29 @@ def create(
     gateways: tuple[str, ...],
     internal: bool,
     mtu: int | None,
+    encrypted: bool,
+    insecure: bool,
     wait: bool,
 ) -> None:
     """Create network NAME; without --subnet it takes a free IPv4 and IPv6 one."""
     body = {"tenant": tenant, "name": name, "internal": internal, "mtu": mtu}
+    body |= {"encrypted": encrypted, "insecure": insecure}
     body |= {"subnets": list(subnets), "gateways": list(gateways)}
     click.echo(" ".join(client().post("/v1/networks", body)["subnets"]))
+
+
+@net.command("set")
+@tenant_option
+@click.option("--encrypted/--no-encrypted", default=None, help="Between machines only by WireGuard, or in the clear.")
+@click.option("--insecure/--no-insecure", default=None, help="Agree to go without where a machine has no WireGuard.")
+@click.option("--multicast/--no-multicast", default=None, help="Broadcast and multicast between machines, or not.")
+@click.argument("name", shell_complete=complete.networks)
+def set_(name: str, tenant: str, **wanted: bool | None) -> None:
+    """Change network NAME in place, whatever is attached to it."""
+    body = {field: value for field, value in wanted.items() if value is not None}
+    if not body:
+        raise click.UsageError("nothing to change: give an option")
+    client().request("PATCH", f"/v1/networks/{segment(tenant)}/{segment(name)}", body, {})
 
 
 @net.command()
@@ -43,8 +65,15 @@ def create(
 def ls(tenant: str | None, json_: bool) -> None:
     """List networks."""
     networks = [entry for entry in client().get("/v1/networks") if tenant in (None, entry["tenant"])]
-    rows = ((n["tenant"], n["name"], n["kind"], n["subnets"], n["gateways"], n["internal"]) for n in networks)
-    listing(json_, networks, ("TENANT", "NAME", "KIND", "SUBNETS", "GATEWAYS", "INTERNAL"), rows)
+    rows = (
+        (n["tenant"], n["name"], n["kind"], n["subnets"], n["gateways"], n["internal"], _encryption(n))
+        for n in networks
+    )
+    listing(json_, networks, ("TENANT", "NAME", "KIND", "SUBNETS", "GATEWAYS", "INTERNAL", "ENCRYPTED"), rows)
+
+
+def _encryption(network: Mapping[str, Any]) -> bool | str:
+    return "where it can be" if network.get("insecure") else bool(network["encrypted"])
 
 
 @net.command()

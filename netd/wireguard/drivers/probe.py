@@ -49,7 +49,7 @@ def probe() -> Found:
 
 
 def in_kernel() -> bool:
-    """Whether the kernel makes WireGuard links. Denied without the rights."""
+    """Whether the kernel makes WireGuard links, by the calling thread, which must not be the event loop's. Denied."""
 
     def make() -> None:
         with Netlink() as inner:
@@ -58,7 +58,7 @@ def in_kernel() -> bool:
     with tempfile.TemporaryDirectory(prefix="hawser-probe-") as base:
         path = Path(base) / "netns"
         try:
-            netns.create(path, make)
+            netns.create_here(path, make)
         except Denied:
             raise
         except NetError:
