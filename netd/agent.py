@@ -36,10 +36,12 @@ from .intent import Intent
 from .model import Address, Network, Publish, Qos, Reservation
 from .networks import Networks
 from .objects.catalogue import Objects
+from .ovs.agent import Switch
 from .ports import Attachment, Ports, Wish
 from .presence import Presence
 from .repair import Repair
 from .shared import Shared
+from .site import preferred_kind
 from .specs import Spec
 from .wireguard.drivers.thread import OverlayThread
 from .world import Kernel
@@ -74,6 +76,7 @@ class NetAgent:
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._thread = KernelThread()
+        self._switch = Switch(instance, rundir, self._thread, self.wake)
         self._shared = Shared(
             instance=instance,
             machine=machine or instance,
@@ -82,6 +85,7 @@ class NetAgent:
             intent=Intent(store, machine or instance),
             claims=Claims(store, machine or instance),
             hands=self._thread,
+            switch=self._switch,
             wake=self.wake,
             underlay=underlay,
         )
@@ -139,6 +143,7 @@ class NetAgent:
         async with asyncio.TaskGroup() as group:
             group.create_task(reconcile_loop(self._once, self._wake, INTERVAL), name="rounds")
             group.create_task(self._follow(), name="records")
+            group.create_task(self._switch.run(), name="switch")
             if self._shared.underlay is not None:
                 group.create_task(self._encryption.run(), name="encryption")
                 group.create_task(self._presence.run(), name="endpoint")
@@ -166,10 +171,13 @@ class NetAgent:
     async def close(self) -> None:
         """Let go; everything keeps working."""
         await self._encryption.close()
+        await self._switch.close()
         await self._thread.close()
 
     async def create_network(self, spec: Mapping[str, Any]) -> Network:
         """Make a network; without subnets it gets a free /24 and /64. Invalid, Exists, Conflict, Unavailable."""
+        if not spec.keys() & {"kind", "tunnel"}:
+            spec = {**spec, "kind": str(preferred_kind(self._shared.datapath))}
         network = parse.parse_network(spec)
         async with self._lock:
             return await complete(
@@ -284,10 +292,11 @@ class NetAgent:
         sealed = (Status(key="encryption:", phase=Phase.FAILED, reason=line) for line in self._encryption.trouble)
         return (*self._shared.retries.statuses(), *unseen, *sealed)
 
-    async def plan(self) -> tuple[Step[Spec], ...]:
+    async def plan(self) -> tuple[Step[Any], ...]:
         """What a round would do now; changes nothing."""
         async with self._lock:
-            return await complete(self._repair.plan())
+            steps = await complete(self._repair.plan())
+            return (*steps, *await self._switch.plan(self.fabric, self._shared.site))
 
     async def reconcile(self) -> tuple[Step[Spec], ...]:
         """Bring the kernel to the intent now, backoff or not; returns the steps done. `statuses` says what failed."""

@@ -26,13 +26,14 @@ from .model import (
     Publish,
     Qos,
     Subnet,
+    Tunnel,
 )
 
 T = TypeVar("T")
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 KNOWN = (
     *("default", "encrypted", "gateways", "insecure", "internal", "kind", "mtu", "multicast", "name", "subnets"),
-    *("tenant", "vni"),
+    *("tenant", "tunnel", "vni"),
 )
 FLAGS = ("internal", "multicast", "encrypted", "insecure")
 MTU_MIN, MTU6_MIN, MTU_MAX = 576, 1280, 65535
@@ -89,9 +90,14 @@ def parse_network(spec: Mapping[str, Any]) -> Network:
             check_label(spec.get(key), key)
         except Invalid as error:
             problems.append(str(error))
-    kind, default, vni = spec.get("kind", "bridge"), spec.get("default"), spec.get("vni", 0)
+    kind, default, vni = spec.get("kind", _kind_of(spec.get("tunnel"))), spec.get("default"), spec.get("vni", 0)
     if not isinstance(kind, str) or kind not in list(Kind):
         problems.append(f"kind {kind!r}: known kinds: {', '.join(Kind)}")
+    tunnel = spec.get("tunnel", "geneve" if kind == "ovs" else "vxlan")
+    if not isinstance(tunnel, str) or tunnel not in list(Tunnel):
+        problems.append(f"tunnel {tunnel!r}: known tunnels: {', '.join(Tunnel)}")
+    elif tunnel != "vxlan" and kind == "bridge":
+        problems.append(f"tunnel {tunnel}: networks of kind bridge have vxlan; choose kind ovs")
     if default is not None and (not isinstance(default, str) or default not in list(Default)):
         problems.append(f"default {default!r}: give {' or '.join(Default)}")
     flags = {name: spec.get(name, False) for name in FLAGS}
@@ -112,6 +118,7 @@ def parse_network(spec: Mapping[str, Any]) -> Network:
         tenant=spec["tenant"],
         name=spec["name"],
         kind=Kind(kind),
+        tunnel=Tunnel(tunnel),
         subnets=subnets,
         gateways=gateways,
         mtu=spec.get("mtu"),
@@ -119,6 +126,11 @@ def parse_network(spec: Mapping[str, Any]) -> Network:
         default=None if default is None else Default(default),
         **flags,
     )
+
+
+def _kind_of(tunnel: object) -> str:
+    """The kind of a network that only says what carries it."""
+    return "ovs" if tunnel == "geneve" else "bridge"
 
 
 def _parsed(texts: object, parse: Callable[[str], T], what: str, problems: list[str]) -> tuple[T, ...]:
@@ -224,6 +236,7 @@ def encode_network(network: Network) -> dict[str, Any]:
         "tenant": network.tenant,
         "name": network.name,
         "kind": str(network.kind),
+        "tunnel": str(network.tunnel),
         "subnets": [str(subnet) for subnet in network.subnets],
         "gateways": [str(gateway) for gateway in network.gateways],
         "internal": network.internal,

@@ -75,7 +75,7 @@ def key_of_slot(slot: int) -> str:
 
 def ifname_of(instance: str, slot: int) -> str:
     """The interface of a slot."""
-    return derived("hwg", instance, key_of_slot(slot))
+    return derived("hww", instance, key_of_slot(slot))
 
 
 def alias_of(instance: str, slot: int) -> str:
