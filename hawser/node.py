@@ -347,6 +347,7 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
             config.run,
             machine=machine,
             underlay=None if alone else _underlay(config, backing),
+            data=config.data,
         )
         node = Node(config, machine, backing, clustered, net, Images(config.data / "images"))
         stack.push_async_callback(net.close)

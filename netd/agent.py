@@ -29,10 +29,11 @@ from .drivers import netns
 from .drivers.netlink import has_ipv6
 from .drivers.thread import KernelThread, complete
 from .drivers.world import World
+from .encryption import Encryption
 from .errors import Denied, NetError
 from .fabric import Fabric
 from .intent import Intent
-from .model import Address, Endpoint, Network, Port, Publish, Qos, Reservation
+from .model import Address, Network, Port, Publish, Qos, Reservation
 from .networks import Networks
 from .objects.catalogue import Objects
 from .ovs.agent import Switch
@@ -42,6 +43,7 @@ from .repair import Repair
 from .shared import Shared
 from .site import Site, preferred_kind
 from .specs import Spec
+from .wireguard.drivers.thread import OverlayThread
 from .world import Kernel
 
 __all__ = ["Attachment", "NetAgent"]
@@ -62,10 +64,13 @@ class NetAgent:
         *,
         machine: str | None = None,
         underlay: Address | None = None,
+        data: Path | None = None,
         kernel: Callable[[str, Path], Kernel] = World,
+        overlay: Callable[[str, str, Path, Path], OverlayThread] = OverlayThread,
     ) -> None:
         """`instance` marks what is made; `machine` is this one's id among the others of the store (by default the
-        mark), `underlay` the address where it takes their tunnels, None when it is alone."""
+        mark), `underlay` the address where it takes their tunnels, None when it is alone; `data` has its keys, by
+        default `rundir`."""
         self._store = store
         self._make_kernel = kernel
         self._lock = asyncio.Lock()
@@ -82,18 +87,15 @@ class NetAgent:
             hands=self._thread,
             switch=self._switch,
             wake=self.wake,
+            underlay=underlay,
         )
         self._networks = Networks(self._shared)
         self._ports = Ports(self._shared)
         self._repair = Repair(self._shared)
         self.objects = Objects(store)
         """Tenants, routers, policies, reserved ports and floating addresses"""
-        self._underlay = underlay
-        self._presence = Presence(store, self._endpoint)
-
-    def _endpoint(self) -> Endpoint:
-        assert self._underlay is not None
-        return Endpoint(machine=self._shared.machine, address=self._underlay, mtu=self._shared.mtu)
+        self._encryption = Encryption(self._shared, data or rundir, lambda: self._presence.refresh(), overlay)
+        self._presence = Presence(store, lambda: self._encryption.endpoint)
 
     @property
     def fabric(self) -> Fabric:
@@ -139,6 +141,7 @@ class NetAgent:
         for error in outcome.failures.values():
             if isinstance(error, Denied):
                 raise error
+        await self._encryption.step()  # what the others are told goes on as it was
 
     async def run(self) -> None:
         """Keep the kernel at the intent until cancelled, and this machine known to the others."""
@@ -146,7 +149,8 @@ class NetAgent:
             group.create_task(reconcile_loop(self._once, self._wake, INTERVAL), name="rounds")
             group.create_task(self._follow(), name="records")
             group.create_task(self._switch.run(), name="switch")
-            if self._underlay is not None:
+            if self._shared.underlay is not None:
+                group.create_task(self._encryption.run(), name="encryption")
                 group.create_task(self._presence.run(), name="endpoint")
 
     async def _follow(self) -> None:
@@ -171,6 +175,7 @@ class NetAgent:
 
     async def close(self) -> None:
         """Let go; everything keeps working."""
+        await self._encryption.close()
         await self._switch.close()
         await self._thread.close()
 
@@ -242,6 +247,7 @@ class NetAgent:
                 assert isinstance(found, Reservation)
                 wish, network = wish.reserving(found), found.network
             target = await self._network(tenant, network)
+            await self._encryption.check(target)
             return await complete(
                 self._ports.attach(sandbox, target, wish), lambda: self._ports.detach(sandbox, ifname)
             )
@@ -293,7 +299,8 @@ class NetAgent:
         """What fails, why, and how often it was tried; empty when all is well."""
         unknown = self._presence.trouble
         unseen = (Status(key="endpoint:", phase=Phase.FAILED, reason=unknown),) if unknown else ()
-        return (*self._shared.retries.statuses(), *unseen)
+        sealed = (Status(key="encryption:", phase=Phase.FAILED, reason=line) for line in self._encryption.trouble)
+        return (*self._shared.retries.statuses(), *unseen, *sealed)
 
     async def plan(self) -> tuple[Step[Any], ...]:
         """What a round would do now; changes nothing."""
@@ -311,6 +318,7 @@ class NetAgent:
         (`alone`). NetError when something stays."""
         async with self._lock:
             await complete(self._repair.teardown(alone=alone))
+            await complete(self._encryption.remove())
 
     async def _once(self) -> float | None:
         now, jitter = time.monotonic(), random.random()

@@ -1,7 +1,8 @@
 """From everything known to what the kernel of one machine should hold, as one flat map; and the order of making it.
 
 Keys say what they are: `table:` is the host's nftables table and `table:<tenant>` a tenant's, `tenant:<name>` its
-namespace, `sandbox:<id>`, `bridge:`, `tunnel:<tenant>/<name>`, `remote:<port's key>`, `port:<sandbox>:<ifname>`,
+namespace, `sandbox:<id>`, `bridge:`, `tunnel:<tenant>/<name>` (`clear:` the second one of an encrypted network that may
+do without), `remote:<tenant>/<name>/<mac>` (with `/clear` behind the second one), `port:<sandbox>:<ifname>`,
 `rule:<tenant>:<set>:<element>` (no tenant: the host's). Specs are exactly what an observation can give back, so that
 equal means done, and hold all that making the thing needs. A machine holds only what its own ports need: their
 networks, those that routers join, and of these the ports of other machines.
@@ -13,13 +14,12 @@ from typing import Protocol
 
 from . import host_rules, switching, tenant_rules
 from .fabric import Fabric
-from .model import Address, Kind, Network, Port
+from .model import Kind, Network, Port
 from .qos.specs import MirrorSpec, compile_port, qos_key
 from .rules import Element, version
 from .site import (
     Site,
     bridge_name,
-    endpoint_of,
     gateway_interfaces,
     in_order,
     mtu_of,
@@ -27,10 +27,11 @@ from .site import (
     port_name,
     present,
     rule_specs,
-    tunnel_name,
     uplink_name,
 )
-from .specs import BridgeSpec, PortSpec, RemoteSpec, RuleSpec, SandboxSpec, Spec, TableSpec, TenantSpec, TunnelSpec
+from .specs import BridgeSpec, PortSpec, RuleSpec, SandboxSpec, Spec, TableSpec, TenantSpec
+from .tunnels import tunnel_specs
+from .wireguard.specs import SLOTS, ifname_of
 
 
 class Kept(Protocol):
@@ -91,7 +92,8 @@ def tenant_specs(fabric: Fabric, site: Site, tenant: str) -> dict[str, Spec]:
         mtu=site.mtu,
         transit=of_tenant(site, tenant),
     )
-    return {f"tenant:{tenant}": spec, **rule_specs("", host_rules.of_tenant(uplink))}
+    overlays = host_rules.of_overlays(ifname_of(site.instance, slot) for slot in SLOTS)
+    return {f"tenant:{tenant}": spec, **rule_specs("", (*host_rules.of_tenant(uplink), *overlays))}
 
 
 def network_specs(fabric: Fabric, site: Site, network: Network) -> dict[str, Spec]:
@@ -108,56 +110,11 @@ def network_specs(fabric: Fabric, site: Site, network: Network) -> dict[str, Spe
         addresses=gateway_interfaces(network),
         filtered=fabric.filtered(network),
     )
-    specs: dict[str, Spec] = {
-        **rules,
-        f"bridge:{network.key}": bridge,
-    }
-    own = fabric.endpoints.get(site.machine)
-    if own is None:
-        return specs
-    specs[f"tunnel:{network.key}"] = TunnelSpec(
-        tenant=network.tenant,
-        ifname=tunnel_name(site.instance, network.key),
-        bridge=ifname,
-        vni=network.vni,
-        local=own.inner if network.encrypted and own.inner else own.address,
-        mtu=bridge.mtu,
-        flood=_flood(fabric, site, network),
-    )
-    for port in fabric.on(network.key).values():
-        specs |= remote_specs(fabric, site, network, port)
-    return specs
+    return {**rules, f"bridge:{network.key}": bridge, **tunnel_specs(fabric, site, network)}
 
 
 def _joined(fabric: Fabric, site: Site, network: Network) -> list[str]:
     return [bridge_name(site.instance, key) for key in sorted(fabric.joined(network.key))]
-
-
-def _flood(fabric: Fabric, site: Site, network: Network) -> tuple[Address, ...]:
-    """Where broadcast goes: nowhere unless the network wants it."""
-    if not network.multicast:
-        return ()
-    machines = {port.machine for port in fabric.on(network.key).values() if port.machine != site.machine}
-    found = [endpoint for machine in machines if (endpoint := endpoint_of(fabric, network, machine))]
-    return tuple(sorted(found, key=lambda address: (address.version, int(address))))
-
-
-def remote_specs(fabric: Fabric, site: Site, network: Network, port: Port) -> dict[str, Spec]:
-    """A port of another machine, as far as it can be reached."""
-    where = endpoint_of(fabric, network, port.machine)
-    if port.machine == site.machine or port.leaving or where is None:
-        return {}
-    remote = RemoteSpec(
-        tenant=port.tenant,
-        network=network.key,
-        tunnel=tunnel_name(site.instance, network.key),
-        bridge=bridge_name(site.instance, network.key),
-        mac=port.mac,
-        addresses=tuple(sorted((a.ip for a in port.addresses), key=lambda a: (a.version, int(a)))),
-        endpoint=where,
-    )
-    policy = rule_specs(port.tenant, tenant_rules.of_any_port(fabric, port))
-    return {f"remote:{network.key}/{port.mac}": remote, **policy}
 
 
 class Plug(Protocol):

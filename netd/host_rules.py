@@ -8,11 +8,15 @@ not let out with its private address (moby#44015). Nothing passes from one tenan
 was not published, and nothing of a tenant's reaches the host itself, its 127.0.0.0/8 or speaks in its name
 (CVE-2020-8558). A switch in user space is behind a transit link, too; its tunnels come from the machine's endpoint, or
 from the encrypted overlay's address there.
+
+Addresses of the encrypted overlay, and the UDP port of the tunnels in it, are met on WireGuard's interfaces only, which
+are our own: a packet for there that finds no such interface (its process has ended) leaves by no other, whatever the
+routes say; nothing comes in that only pretends to have been encrypted; no tenant speaks to a machine's inner address.
 """
 
 from collections.abc import Iterable, Iterator
 
-from .model import Address, Port, Publish
+from .model import INNER, SEALED_PORT, Address, Port, Publish
 from .rules import Element
 from .transit import POOL4, POOL6, Transit
 
@@ -24,6 +28,7 @@ CHAINS = f"""
   map switch4 {{ type ifname : ipv4_addr; }}
   map switch6 {{ type ifname : ipv6_addr; }}
   set overlays {{ type ifname; }}
+  set switches {{ type ifname; }}
   set uplinks {{ type ifname; }}
   set floating4 {{ type ipv4_addr; }}
   set floating6 {{ type ipv6_addr; }}
@@ -40,6 +45,9 @@ CHAINS = f"""
     iifname @uplinks ip6 saddr @floating6 accept
     iifname @uplinks ip saddr != {POOL4} drop
     iifname @uplinks ip6 saddr != {{ {POOL6}, fe80::/10, ff00::/8, :: }} drop
+    iifname != "lo" iifname != @overlays ip6 saddr {INNER} drop
+    iifname != "lo" iifname != @overlays iifname != @switches ip6 daddr {INNER} drop
+    iifname != "lo" iifname != @overlays meta nfproto ipv6 udp dport {SEALED_PORT} drop
   }}
   chain prerouting {{ type nat hook prerouting priority dstnat; policy accept;
     fib daddr type local jump translate
@@ -56,6 +64,12 @@ CHAINS = f"""
     oifname != @overlays snat ip6 to iifname map @switch6
     ip saddr {POOL4} masquerade
     ip6 saddr {POOL6} masquerade
+  }}
+  chain sealed {{ type filter hook postrouting priority filter; policy accept;
+    oifname "lo" accept
+    oifname @overlays accept
+    ip6 daddr {INNER} drop
+    meta nfproto ipv6 udp dport {SEALED_PORT} drop
   }}
   chain forward {{ type filter hook forward priority filter; policy accept;
     iifname != @uplinks oifname != @uplinks accept
@@ -83,10 +97,17 @@ def of_tenant(uplink: str) -> Iterator[Element]:
     yield "uplinks", uplink, None
 
 
+def of_overlays(interfaces: Iterable[str]) -> Iterator[Element]:
+    """The elements of the encrypted overlay: WireGuard's interfaces, whether or not they are there."""
+    for ifname in interfaces:
+        yield "overlays", ifname, None
+
+
 def of_switch(uplink: str, transit: Transit, endpoint: Address | None, ports: Iterable[int]) -> Iterator[Element]:
     """The elements of a switch behind a transit link: it takes the tunnels to these UDP ports, and speaks for
     `endpoint`."""
     yield "uplinks", uplink, None
+    yield "switches", uplink, None
     if endpoint is not None:
         yield f"switch{endpoint.version}", uplink, str(endpoint)
         for port in ports:

@@ -19,6 +19,9 @@ Subnet = IPv4Network | IPv6Network
 IFNAME_MAX = 15
 DEFAULT_MTU = 1500
 VNI_MIN, VNI_MAX = 1, (1 << 24) - 1
+VXLAN_PORT, SEALED_PORT = 4789, 4792
+INNER = IPv6Network("fd68:6177:7267::/64")
+"""Machines' addresses inside the encrypted overlay (RFC 4193), where tunnels have a UDP port of their own"""
 ROOT = "/hawser/netd"
 TENANTS = f"{ROOT}/tenants/"
 NETWORKS = f"{ROOT}/networks/"
@@ -77,8 +80,8 @@ class Network:
 
     The gateway is on every machine alike. `internal` networks have no way out and none in. `mtu` None takes the
     underlay's less the tunnel's headers; `vni` is the key in its `tunnel`, 0 until it is given one; `multicast`
-    lets broadcast and multicast frames pass between machines; `encrypted` refuses tunnels in the clear; `default`
-    None takes the tenant's.
+    lets broadcast and multicast frames pass between machines; `encrypted` refuses tunnels in the clear, but where
+    `insecure` agrees to them: to and from machines that have no WireGuard. `default` None takes the tenant's.
     """
 
     tenant: str
@@ -92,6 +95,7 @@ class Network:
     vni: int = 0
     multicast: bool = False
     encrypted: bool = False
+    insecure: bool = False
     default: Default | None = None
 
     @property
@@ -296,7 +300,8 @@ class Floating:
 class Endpoint:
     """Where a machine takes tunnels: its address in the underlay and that link's MTU; under the machine's lease.
 
-    `public_key` (base64) and `inner`, its address inside the encrypted overlay, where it speaks WireGuard.
+    Where it speaks WireGuard, `inner` is its address inside the encrypted overlay, and `public_key` has a key in base64
+    for each of its slots, with a comma between; slot 0 is at `wireguard_port`, slot 1 at the port after it.
     """
 
     machine: str

@@ -6,7 +6,7 @@ from typing import Any
 from hawser.store import Compare
 
 from . import ipam, parse
-from .errors import Conflict, Exists, Unavailable
+from .errors import Conflict, Exists
 from .model import Network
 from .shared import Shared
 
@@ -20,10 +20,6 @@ class Networks:
     async def create(self, network: Network, spec: Mapping[str, Any]) -> Network:
         """Make `network`, parsed from `spec`; without subnets it gets free ones. Exists, Conflict, Unavailable."""
         shared = self._shared
-        if network.encrypted:
-            raise Unavailable(
-                f"network {network.key}: this version has no encrypted tunnels; create it without encryption"
-            )
         await shared.intent.load()
         if network.key in shared.intent.networks:
             raise Exists(f"network {network.key} exists; choose another name or remove it")

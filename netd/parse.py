@@ -34,10 +34,10 @@ from .model import (
 T = TypeVar("T")
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 KNOWN = (
-    *("default", "encrypted", "gateways", "internal", "kind", "mtu", "multicast", "name", "subnets", "tenant"),
-    *("tunnel", "vni"),
+    *("default", "encrypted", "gateways", "insecure", "internal", "kind", "mtu", "multicast", "name", "subnets"),
+    *("tenant", "tunnel", "vni"),
 )
-FLAGS = ("internal", "multicast", "encrypted")
+FLAGS = ("internal", "multicast", "encrypted", "insecure")
 MTU_MIN, MTU6_MIN, MTU_MAX = 576, 1280, 65535
 PROTOS = ("tcp", "udp")
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -106,6 +106,8 @@ def parse_network(spec: Mapping[str, Any]) -> Network:
     problems += [
         f"{name} {value!r}: give true or false" for name, value in flags.items() if not isinstance(value, bool)
     ]
+    if flags["insecure"] is True and flags["encrypted"] is False:
+        problems.append("insecure: only an encrypted network can agree to go without; set encrypted, or leave it out")
     if not isinstance(vni, int) or isinstance(vni, bool) or (vni and not VNI_MIN <= vni <= VNI_MAX):
         problems.append(f"vni {vni!r}: give {VNI_MIN}-{VNI_MAX}")
     subnets: tuple[Subnet, ...] = _parsed(spec.get("subnets", ()), ip_network, "subnet", problems)
@@ -249,6 +251,7 @@ def encode_network(network: Network) -> dict[str, Any]:
         "vni": network.vni,
         "multicast": network.multicast,
         "encrypted": network.encrypted,
+        **({"insecure": True} if network.insecure else {}),
         "default": None if network.default is None else str(network.default),
     }
 

@@ -35,8 +35,11 @@ class Repair:
         shared = self._shared
         await shared.intent.load()
         shared.claims.remember(shared.intent.fabric.ports.values())
-        shared.mtu, shared.datapath, observed = await shared.hands.do(
-            lambda kernel: (kernel.uplink_mtu(), shared.datapath or kernel.datapath(), kernel.observe())
+        shared.mtu, shared.underlay_mtu, shared.datapath, observed = await shared.hands.do(
+            lambda kernel: (
+                *(kernel.uplink_mtu(), kernel.uplink_mtu(shared.underlay)),
+                *(shared.datapath or kernel.datapath(), kernel.observe()),
+            )
         )
         shared.standing = dict(observed)
         return shared.intent.steps(shared.intent.desired(shared.site), observed)

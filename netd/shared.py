@@ -16,7 +16,7 @@ from . import rounds
 from .claims import Claims
 from .fabric import Fabric
 from .intent import Intent
-from .model import DEFAULT_MTU
+from .model import DEFAULT_MTU, Address
 from .site import Site
 from .specs import Spec, TenantSpec, of_networks, rank
 from .world import Kernel
@@ -49,7 +49,8 @@ class Plane(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Shared:
-    """One node's; `mtu` is the uplink's and `datapath` Open vSwitch's as last seen, `wake` has the loop look now."""
+    """One node's; `underlay` is where it takes the others' tunnels; `mtu` is the uplink's, `underlay_mtu` the MTU there
+    and `datapath` Open vSwitch's, as last seen; `wake` has the loop look now."""
 
     instance: str
     machine: str
@@ -62,6 +63,8 @@ class Shared:
     wake: Callable[[], None]
     retries: Retries = field(default_factory=Retries)
     mtu: int = DEFAULT_MTU
+    underlay: Address | None = None
+    underlay_mtu: int = DEFAULT_MTU
     datapath: str = ""
     standing: dict[str, Spec] = field(default_factory=dict)
 
@@ -117,4 +120,4 @@ class Shared:
 
 
 def _goes_along(key: str) -> bool:
-    return not key.startswith(("tunnel:", "port:"))
+    return not key.startswith(("tunnel:", "clear:", "port:"))

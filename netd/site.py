@@ -60,6 +60,11 @@ def tunnel_name(instance: str, key: str) -> str:
     return derived("hwx", instance, key)
 
 
+def clear_name(instance: str, key: str) -> str:
+    """The kernel's name of an encrypted network's second VXLAN device, to machines that cannot encrypt."""
+    return derived("hwx", instance, f"clear/{key}")
+
+
 def port_name(instance: str, port: str) -> str:
     """The kernel's name of the tenant's end of a port."""
     return derived("hwp", instance, port)
@@ -89,12 +94,23 @@ def has_plane(site: Site, network: Network) -> bool:
     return bool(site.datapath) and (site.datapath != "netdev" or SWITCH in site.numbers)
 
 
-def endpoint_of(fabric: Fabric, network: Network, machine: str) -> Address | None:
-    """Where a machine takes the network's tunnel: inside the encrypted overlay, or in the clear; None: it cannot."""
-    endpoint = fabric.endpoints.get(machine)
-    if endpoint is None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """Where a machine takes a network's tunnel, and whether that is in the `clear`."""
+
+    address: Address
+    clear: bool
+
+
+def way_to(fabric: Fabric, here: str, network: Network, machine: str) -> Way | None:
+    """How a network's frames go from one machine to another: inside the encrypted overlay where both have it, else in
+    the clear where the network asks for nothing else or agrees to it; None: they do not."""
+    endpoint, own = fabric.endpoints.get(machine), fabric.endpoints.get(here)
+    if endpoint is None or own is None:
         return None
-    return endpoint.inner if network.encrypted else endpoint.address
+    if network.encrypted and endpoint.inner is not None and own.inner is not None:
+        return Way(address=endpoint.inner, clear=False)
+    return Way(address=endpoint.address, clear=True) if network.insecure or not network.encrypted else None
 
 
 def mtu_of(fabric: Fabric, site: Site, network: Network) -> int:

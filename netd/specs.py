@@ -94,13 +94,15 @@ class GatewaySpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelSpec:
-    """A VXLAN device on a bridge (RFC 7348), its socket in the host's namespace; `flood` is where broadcast goes."""
+    """A VXLAN device on a bridge (RFC 7348), its socket in the host's namespace at UDP `port`; `flood` is where
+    broadcast goes."""
 
     tenant: str = field(compare=False)
     ifname: str
     bridge: str
     vni: int
     local: Address
+    port: int
     mtu: int
     flood: tuple[Address, ...] = ()
     up: bool = True
@@ -159,6 +161,8 @@ ORDER = (
     *("host table", "host rule", "switch", "sandbox", "tenant", "table", "rule", "bridge", "gateway", "tunnel"),
     *("remote", "port", "qos", "translation", "host translation"),
 )
+CLEAR = "/clear"
+"""How the key of a remote port ends that is behind the second tunnel of a network"""
 LINKS = {
     SandboxSpec: "sandbox",
     TenantSpec: "tenant",
@@ -212,7 +216,7 @@ def needs(key: str, spec: Spec) -> tuple[str, ...]:
     if isinstance(spec, TunnelSpec):
         return (f"bridge:{key.partition(':')[2]}",)
     if isinstance(spec, RemoteSpec):
-        return (f"tunnel:{spec.network}",)
+        return (f"{'clear' if key.endswith(CLEAR) else 'tunnel'}:{spec.network}",)
     if isinstance(spec, PortSpec):
         sandbox = f"sandbox:{key.split(':')[1]}"
         if spec.switch is not None:

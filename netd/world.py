@@ -45,8 +45,8 @@ class Kernel(Protocol):
         switch has not made it."""
         ...
 
-    def uplink_mtu(self) -> int:
-        """The MTU of the link with the default route; 1500 without one."""
+    def uplink_mtu(self, address: Address | None = None) -> int:
+        """The MTU of the link with this address, else of that with the default route; 1500 without one."""
         ...
 
     def used_subnets(self) -> list[Subnet]:

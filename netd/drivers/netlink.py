@@ -147,10 +147,10 @@ def filter_bridge(index: int, on: bool) -> Request:
     return _link(RTM_NEWLINK, 0, f"filter bridge {index}", [("IFLA_LINKINFO", info)], index=index)
 
 
-def new_vxlan(name: str, *, vni: int, local: Address, netns: int, mtu: int) -> Request:
-    """Make a VXLAN device (RFC 7348, port 4789) that learns nothing, in the namespace `netns` (a file descriptor); its
-    socket stays in the namespace of the socket this is sent by."""
-    data: list[tuple[str, Any]] = [("IFLA_VXLAN_ID", vni), ("IFLA_VXLAN_PORT", 4789), ("IFLA_VXLAN_LEARNING", 0)]
+def new_vxlan(name: str, *, vni: int, local: Address, port: int, netns: int, mtu: int) -> Request:
+    """Make a VXLAN device (RFC 7348) at a UDP port that learns nothing, in the namespace `netns` (a file descriptor);
+    its socket stays in the namespace of the socket this is sent by."""
+    data: list[tuple[str, Any]] = [("IFLA_VXLAN_ID", vni), ("IFLA_VXLAN_PORT", port), ("IFLA_VXLAN_LEARNING", 0)]
     data.append(("IFLA_VXLAN_LOCAL" if local.version == 4 else "IFLA_VXLAN_LOCAL6", str(local)))
     info = {"attrs": [("IFLA_INFO_KIND", "vxlan"), ("IFLA_INFO_DATA", {"attrs": data})]}
     attrs: list[tuple[str, Any]] = [("IFLA_IFNAME", name), ("IFLA_MTU", mtu), ("IFLA_NET_NS_FD", netns)]

@@ -211,20 +211,26 @@ class World:
         switch has not made it."""
         self._switch.join(ifname, addresses, gateways, mtu)
 
-    def uplink_mtu(self) -> int:
-        """The MTU of the link with the IPv4 (else IPv6) default route; 1500 without one."""
+    def uplink_mtu(self, address: Address | None = None) -> int:
+        """The MTU of the link with this address, else of that with the IPv4 (else IPv6) default route; 1500 without
+        one."""
         netlink = self._host.netlink
+        index = self._index_of(address) or self._default_index()
+        return next((link.mtu for link in netlink.links() if link.index == index), DEFAULT_MTU)
+
+    def _index_of(self, address: Address | None) -> int | None:
+        if address is None:
+            return None
+        found = self._host.netlink.addresses()
+        return next((entry.index for entry in found if entry.address.ip == address), None)
+
+    def _default_index(self) -> int | None:
         defaults = [
             route
-            for route in netlink.routes()
+            for route in self._host.netlink.routes()
             if route.subnet.prefixlen == 0 and route.index and not route.local and route.table == wire.MAIN_TABLE
         ]
-        if defaults:
-            best = min(defaults, key=lambda route: (route.version, route.metric))
-            for link in netlink.links():
-                if link.index == best.index:
-                    return link.mtu
-        return DEFAULT_MTU
+        return min(defaults, key=lambda route: (route.version, route.metric)).index if defaults else None
 
     def used_subnets(self) -> list[Subnet]:
         """Subnets and addresses the host has routes to, defaults left out."""

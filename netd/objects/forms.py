@@ -78,6 +78,7 @@ NETWORK_FORM: Shape[Network] = record(
         "vni": Field(whole(0, VNI_MAX), f"the tunnels' key, {VNI_MIN}-{VNI_MAX}; a free one for 0 or unless given"),
         "multicast": Field(FLAG, "broadcast and multicast between machines"),
         "encrypted": Field(FLAG, "no tunnels in the clear"),
+        "insecure": Field(FLAG, "all the same where a machine has no WireGuard; with encrypted only"),
         "default": Field(nullable(DEFAULTS), "as the tenant's, for this network; the tenant's unless given"),
     },
 )

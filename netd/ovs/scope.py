@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from ..fabric import Fabric
 from ..model import Address, Default, Direction, Kind, Network, Port, Route, Router, Tunnel
+from ..site import way_to
 from . import tables
 from .rules import TenantPolicies
 from .tables import Flag
@@ -116,12 +117,11 @@ class Scope:
         return Way((*tunnel, tables.put(tables.OUT, self.ofports.tunnels[network.tunnel])), None) if tunnel else None
 
     def tunnel_to(self, machine: str, network: Network) -> tuple[str, ...]:
-        """The actions that address a tunnel to a machine; none when there can be none. Networks that are `encrypted`
-        go to its address inside the encrypted overlay only."""
-        endpoint = self.fabric.endpoints.get(machine)
-        address = None if endpoint is None else endpoint.inner if network.encrypted else endpoint.address
-        if address is None or network.tunnel not in self.ofports.tunnels:
+        """The actions that address a tunnel to a machine; none when there can be none."""
+        way = way_to(self.fabric, self.machine, network, machine)
+        if way is None or network.tunnel not in self.ofports.tunnels:
             return ()
+        address = way.address
         target = "tun_dst" if address.version == 4 else "tun_ipv6_dst"
         return f"set_field:{network.vni:#x}->tun_id", f"set_field:{address}->{target}"
 

@@ -88,7 +88,7 @@ class FakeWorld:
     def join_switch(self, ifname: str, addresses: Sequence[Interface], gateways: Sequence[Address], mtu: int) -> None:
         return
 
-    def uplink_mtu(self) -> int:
+    def uplink_mtu(self, address: Address | None = None) -> int:
         return 1500
 
     def used_subnets(self) -> list[Subnet]:

@@ -3,9 +3,10 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,21 +27,28 @@ pytestmark = pytest.mark.root
 class Machine:
     """One machine: its namespace, its agent, what is attached there."""
 
-    def __init__(self, store: Store, name: str, number: int, directory: Path, kind: str) -> None:
+    def __init__(
+        self, store: Store, name: str, number: int, directory: Path, kind: str = "bridge", **options: Any
+    ) -> None:
         self.kind = kind
         self.name, self.path = name, directory / f"{name}.ns"
         self.paths: dict[str, str] = {}
         self.address = ip_address(f"192.0.2.{number}")
         netns.create(self.path, prepare_sandbox)
-        self.net = NetAgent(
-            store,
-            f"{name}0000000"[:8],
-            directory / name,
-            machine=name,
+        self._store, self._directory, self._options = store, directory / name, options
+        self.net = self._agent()
+        self._stack = AsyncExitStack()
+
+    def _agent(self) -> NetAgent:
+        return NetAgent(
+            self._store,
+            f"{self.name}0000000"[:8],
+            self._directory,
+            machine=self.name,
             underlay=self.address,
             kernel=self._enter,
+            **self._options,
         )
-        self._stack = AsyncExitStack()
 
     def _enter(self, instance: str, rundir: Path) -> World:
         netns.enter(self.path)  # for good: it is the agent's own thread
@@ -59,6 +67,17 @@ class Machine:
         self.paths[name] = await self.net.make_sandbox(name)
         return await self.net.attach(name, tenant=tenant, network=network)
 
+    async def pause(self) -> None:
+        """The process ends; what it made goes on."""
+        self._task.cancel()
+        await self._stack.aclose()
+        await self.net.close()
+
+    async def resume(self) -> None:
+        """Another process takes over."""
+        self.net = self._agent()
+        await self.start()
+
     async def stop(self) -> None:
         self._task.cancel()
         await self._stack.aclose()
@@ -70,6 +89,13 @@ class Machine:
 @pytest.fixture
 async def machines(store: Store, rundir: Path, kind: str) -> AsyncIterator[list[Machine]]:
     found = [Machine(store, name, number, rundir, kind) for number, name in enumerate(("m1", "m2", "m3"), 1)]
+    async with connected(found):
+        yield found
+
+
+@asynccontextmanager
+async def connected(found: list[Machine]) -> AsyncIterator[None]:
+    """Started, on one wire (the bridge `wire0` here), and stopped."""
     with Netlink() as here:
         here.do([netlink.new_bridge("wire0")])
         bridge = socket.if_nametoindex("wire0")
@@ -87,11 +113,13 @@ async def machines(store: Store, rundir: Path, kind: str) -> AsyncIterator[list[
             netns.inside(machine.path, plug)
         for machine in found:
             await machine.start()
-        yield found
-        for machine in found:
-            await machine.stop()
-        here.do([netlink.delete_link(f"w{machine.name}") for machine in found], missing_ok=True)
-        here.do([netlink.delete_link("wire0")])
+        try:
+            yield
+        finally:
+            for machine in found:
+                await machine.stop()
+            here.do([netlink.delete_link(f"w{machine.name}") for machine in found], missing_ok=True)
+            here.do([netlink.delete_link("wire0")])
 
 
 async def until(condition, what: str, timeout: float = 10.0) -> None:  # type: ignore[no-untyped-def]
