@@ -7,7 +7,9 @@ nothing is dropped for being out of place. What arrives from the host is led to 
 reaches the namespace itself but DNS and echo requests at the gateways.
 
 Frames are checked where they come in: a port speaks with its own MAC and addresses only, in Ethernet, ARP, IPv4, IPv6
-and neighbour discovery, answers no DHCP and advertises no router (RFC 6105, RFC 7610).
+and neighbour discovery, answers no DHCP and advertises no router (RFC 6105, RFC 7610). To which groups a port listens
+is of use to multicast routers only (RFC 3810 §1), and without one a bridge sends it to every port: so such reports pass
+while a router has been heard to ask (every 125 s, RFC 3810 §9.2), whose first question they all answer.
 """
 
 from collections.abc import Iterable, Iterator
@@ -69,6 +71,7 @@ FRAMES = """
   set frame_ip4 { type ifname . ipv4_addr; }
   set frame_ip6 { type ifname . ipv6_addr; }
   set frame_nd6 { typeof meta iifname . @th,64,128; }
+  set frame_queriers { type ether_type; flags dynamic,timeout; timeout 5m; }
   chain from_port {
     iifname . ether saddr != @frame_macs drop
     ether type ip jump from_ip4
@@ -85,6 +88,7 @@ FRAMES = """
   }
   chain from_ip6 {
     udp sport 547 drop
+    icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } ether type != @frame_queriers drop
     icmpv6 type { nd-router-advert, nd-redirect } drop
     icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @frame_nd6 drop
     iifname . ip6 saddr @frame_ip6 accept
@@ -98,6 +102,7 @@ FRAMES = """
     drop
   }
   chain prerouting { type filter hook prerouting priority -300; policy accept;
+    icmpv6 type mld-listener-query update @frame_queriers { ether type }
     iifname @frame_ports jump from_port
   }
 """
