@@ -134,21 +134,28 @@ def network_specs(fabric: Fabric, site: Site, network: Network) -> dict[str, Spe
         **_rule_specs(network.tenant, tenant_rules.of_network(network, ifname, _joined(fabric, site, network))),
         f"bridge:{network.key}": bridge,
     }
+    if site.machine in fabric.endpoints:
+        specs |= tunnel_specs(fabric, site, network)
+        for _, port in sorted(fabric.on(network.key).items()):
+            specs |= remote_specs(fabric, site, network, port)
+    return specs
+
+
+def tunnel_specs(fabric: Fabric, site: Site, network: Network) -> dict[str, Spec]:
+    """A network's tunnel, when this machine is one of several."""
     own = fabric.endpoints.get(site.machine)
     if own is None:
-        return specs
-    specs[f"tunnel:{network.key}"] = TunnelSpec(
+        return {}
+    tunnel = TunnelSpec(
         tenant=network.tenant,
         ifname=tunnel_name(site.instance, network.key),
-        bridge=ifname,
+        bridge=bridge_name(site.instance, network.key),
         vni=network.vni,
         local=own.inner if network.encrypted and own.inner else own.address,
-        mtu=bridge.mtu,
+        mtu=mtu_of(fabric, site, network),
         flood=_flood(fabric, site, network),
     )
-    for port in fabric.on(network.key).values():
-        specs |= remote_specs(fabric, site, network, port)
-    return specs
+    return {f"tunnel:{network.key}": tunnel}
 
 
 def _joined(fabric: Fabric, site: Site, network: Network) -> list[str]:
@@ -159,7 +166,7 @@ def _flood(fabric: Fabric, site: Site, network: Network) -> tuple[Address, ...]:
     """Where broadcast goes: nowhere unless the network wants it."""
     if not network.multicast:
         return ()
-    machines = {port.machine for port in fabric.on(network.key).values() if port.machine != site.machine}
+    machines = {*fabric.machines(network.key)} - {site.machine}
     found = [endpoint for machine in machines if (endpoint := endpoint_of(fabric, network, machine))]
     return tuple(sorted(found, key=lambda address: (address.version, int(address))))
 
