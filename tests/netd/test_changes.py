@@ -118,7 +118,8 @@ def test_changes_one_by_one_give_what_compiling_anew_gives(
             assert "m1" in {one.machine for one in touched}
             desired = anew
         else:
-            desired = {key: spec for key, spec in desired.items() if key not in found.gone} | found.desired
+            kept = {key: spec for key, spec in desired.items() if key not in found.gone}
+            desired = {**kept, **found.desired}
         assert desired == anew
 
 

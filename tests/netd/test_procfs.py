@@ -1,5 +1,6 @@
 """Sysctls of a namespace are the caller's, whichever instance of procfs they are seen through."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,8 @@ def test_each_namespace_has_its_own_however_often_one_is_set(rundir: Path) -> No
         netns.create(path)
     try:
         for _ in range(procfs.TIMES + 1):
-            for value, path in enumerate(paths):
-                netns.inside(path, lambda value=value: netns.sysctl(NAME, str(value)))
+            for value, path in zip("01", paths, strict=True):
+                netns.inside(path, partial(netns.sysctl, NAME, value))
             assert [netns.inside(path, read) for path in paths] == ["0", "1"]
     finally:
         for path in paths:
