@@ -135,7 +135,7 @@ def network_specs(fabric: Fabric, site: Site, network: Network) -> dict[str, Spe
         f"bridge:{network.key}": bridge,
     }
     if site.machine in fabric.endpoints:
-        specs |= tunnel_specs(fabric, site, network)
+        specs |= _rule_specs("", host_rules.of_tunnels()) | tunnel_specs(fabric, site, network)
         for _, port in sorted(fabric.on(network.key).items()):
             specs |= remote_specs(fabric, site, network, port)
     return specs

@@ -6,7 +6,7 @@ tenant, so that the answer comes back the same way (hairpin; ::1 is left alone: 
 client that is refused there tries 127.0.0.1). Tenants reach the outside masqueraded, and what conntrack cannot place is
 not let out with its private address (moby#44015). Nothing passes from one tenant to another, or in from outside, that
 was not published, and nothing of a tenant's reaches the host itself, its 127.0.0.0/8 or speaks in its name
-(CVE-2020-8558).
+(CVE-2020-8558). Packets between machines' tunnels are not tracked: what is in them is, in the tenant's namespace.
 """
 
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ CHAINS = f"""
   map one4 {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
   map one6 {{ type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }}
   set uplinks {{ type ifname; }}
+  set tunnels {{ type inet_service; }}
   set floating4 {{ type ipv4_addr; }}
   set floating6 {{ type ipv6_addr; }}
   chain translate {{
@@ -31,11 +32,15 @@ CHAINS = f"""
     dnat ip6 to meta l4proto . th dport map @any6
   }}
   chain raw {{ type filter hook prerouting priority raw; policy accept;
+    iifname != @uplinks udp dport @tunnels fib daddr type local notrack accept
     iifname @uplinks ip daddr 127.0.0.0/8 drop
     iifname @uplinks ip saddr @floating4 accept
     iifname @uplinks ip6 saddr @floating6 accept
     iifname @uplinks ip saddr != {POOL4} drop
     iifname @uplinks ip6 saddr != {{ {POOL6}, fe80::/10, ff00::/8, :: }} drop
+  }}
+  chain raw_output {{ type filter hook output priority raw; policy accept;
+    udp dport @tunnels notrack
   }}
   chain prerouting {{ type nat hook prerouting priority dstnat; policy accept;
     fib daddr type local jump translate
@@ -68,6 +73,7 @@ CHAINS = f"""
     iifname != "lo" ip6 daddr {POOL6} drop
   }}
 """
+VXLAN = "4789"
 PUBLISHED = ("any4", "any6", "one4", "one6")
 OWN_FIRST, OWN_ROOM = 49152, 16384
 
@@ -75,6 +81,11 @@ OWN_FIRST, OWN_ROOM = 49152, 16384
 def of_tenant(uplink: str) -> Iterator[Element]:
     """The elements of a tenant."""
     yield "uplinks", uplink, None
+
+
+def of_tunnels() -> Iterator[Element]:
+    """The elements of a machine that has tunnels (RFC 7348's port)."""
+    yield "tunnels", VXLAN, None
 
 
 def inner_port(publish: Publish) -> int:

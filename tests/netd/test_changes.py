@@ -177,3 +177,10 @@ def test_what_open_vswitch_knows_of_a_port_is_compiled_anew() -> None:
     world = here(new)
     world.networks["blue/back"] = replace(world.networks["blue/back"], kind=Kind.OVS)
     assert affected(world, SITE, [(None, new)]) is None
+
+
+def test_only_a_machine_with_tunnels_leaves_their_port_untracked() -> None:
+    world = here()
+    assert "rule::tunnels:4789" in compile_intent(world, SITE, SANDBOXES)
+    world.endpoints.clear()
+    assert "rule::tunnels:4789" not in compile_intent(world, SITE, SANDBOXES)
