@@ -37,6 +37,7 @@ from .model import Address, Endpoint, Network, Publish, Qos, Reservation
 from .networks import Networks
 from .news import News
 from .objects.catalogue import Objects
+from .ovs.agent import Switch
 from .ports import Attachment, Ports, Wish
 from .presence import Presence
 from .repair import Repair
@@ -69,6 +70,7 @@ class NetAgent:
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._thread = KernelThread()
+        self._switch = Switch(instance, rundir, self._thread, self.wake)
         self._shared = Shared(
             instance=instance,
             machine=machine or instance,
@@ -77,6 +79,7 @@ class NetAgent:
             intent=Intent(store, machine or instance),
             claims=Claims(store, machine or instance),
             hands=self._thread,
+            switch=self._switch,
             wake=self.wake,
         )
         self._networks = Networks(self._shared)
@@ -137,6 +140,7 @@ class NetAgent:
         async with asyncio.TaskGroup() as group:
             group.create_task(reconcile_loop(self._once, self._wake, INTERVAL), name="rounds")
             group.create_task(self._follow(), name="records")
+            group.create_task(self._switch.run(), name="switch")
             if self._underlay is not None:
                 group.create_task(self._presence.run(), name="endpoint")
 
@@ -162,6 +166,7 @@ class NetAgent:
 
     async def close(self) -> None:
         """Let go; everything keeps working."""
+        await self._switch.close()
         await self._thread.close()
 
     async def create_network(self, spec: Mapping[str, Any]) -> Network:

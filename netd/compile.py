@@ -8,29 +8,28 @@ networks, those that routers join, and of these the ports of other machines.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Protocol
 
-from . import host_rules, tenant_rules
+from . import host_rules, switching, tenant_rules
 from .fabric import Fabric
-from .model import Address, Interface, Network, Port, derived, interface
+from .model import Address, Kind, Network, Port
 from .rules import Element, version
+from .site import (
+    Site,
+    bridge_name,
+    endpoint_of,
+    gateway_interfaces,
+    in_order,
+    mtu_of,
+    of_tenant,
+    port_name,
+    present,
+    rule_specs,
+    tunnel_name,
+    uplink_name,
+)
 from .specs import BridgeSpec, PortSpec, RemoteSpec, RuleSpec, SandboxSpec, Spec, TableSpec, TenantSpec, TunnelSpec
-from .transit import Transit, transit
-
-VXLAN4, VXLAN6 = 50, 70
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """What is particular to one machine: its id, the mark of what it makes, where it keeps tenants' namespaces, the
-    MTU of its uplink, and each tenant's number in its transit network."""
-
-    machine: str
-    instance: str
-    tenants: str
-    mtu: int
-    numbers: Mapping[str, int] = field(default_factory=dict)
 
 
 class Kept(Protocol):
@@ -47,13 +46,13 @@ def compile_intent(fabric: Fabric, site: Site, sandboxes: Mapping[str, Kept]) ->
     desired: dict[str, Spec] = {
         f"sandbox:{name}": SandboxSpec(path=kept.path, borrowed=kept.source or None) for name, kept in sandboxes.items()
     }
-    present = {key for key in fabric.present(site.machine) if fabric.networks[key].tenant in site.numbers}
-    for name in sorted({fabric.networks[key].tenant for key in present}):
+    here = present(fabric, site)
+    for name in sorted({fabric.networks[key].tenant for key in here}):
         desired |= tenant_specs(fabric, site, name)
-    for key in sorted(present):
+    for key in sorted(here):
         desired |= network_specs(fabric, site, fabric.networks[key])
     for port in fabric.at(site.machine).values():
-        if port.on in present and port.sandbox in sandboxes and not port.leaving:
+        if port.on in here and port.sandbox in sandboxes and not port.leaving:
             desired |= port_specs(fabric, site, fabric.networks[port.on], port)
     return desired | tables(fabric, site, desired)
 
@@ -81,31 +80,6 @@ def tenant_table(fabric: Fabric, tenant: str, elements: Iterable[Element] = ()) 
     return TableSpec(tenant=tenant, version=version(chains), chains=chains, elements=tuple(elements))
 
 
-def uplink_name(instance: str, tenant: str) -> str:
-    """The kernel's name of the host's end of a tenant's way out."""
-    return derived("hwu", instance, tenant)
-
-
-def bridge_name(instance: str, key: str) -> str:
-    """The kernel's name of a network's bridge."""
-    return derived("hwb", instance, key)
-
-
-def tunnel_name(instance: str, key: str) -> str:
-    """The kernel's name of a network's VXLAN device."""
-    return derived("hwx", instance, key)
-
-
-def port_name(instance: str, port: str) -> str:
-    """The kernel's name of the tenant's end of a port."""
-    return derived("hwp", instance, port)
-
-
-def of_tenant(site: Site, tenant: str) -> Transit:
-    """Where a tenant meets the host on this machine."""
-    return transit(site.numbers[tenant])
-
-
 def tenant_specs(fabric: Fabric, site: Site, tenant: str) -> dict[str, Spec]:
     """A tenant's namespace with its way out, and what the host's table says of it."""
     uplink = uplink_name(site.instance, tenant)
@@ -116,12 +90,15 @@ def tenant_specs(fabric: Fabric, site: Site, tenant: str) -> dict[str, Spec]:
         mtu=site.mtu,
         transit=of_tenant(site, tenant),
     )
-    return {f"tenant:{tenant}": spec, **_rule_specs("", host_rules.of_tenant(uplink))}
+    return {f"tenant:{tenant}": spec, **rule_specs("", host_rules.of_tenant(uplink))}
 
 
 def network_specs(fabric: Fabric, site: Site, network: Network) -> dict[str, Spec]:
-    """A network's rules, bridge, tunnel, and the ports of other machines."""
+    """A network's rules, bridge or gateway, tunnel, and the ports of other machines."""
     ifname = bridge_name(site.instance, network.key)
+    rules = rule_specs(network.tenant, tenant_rules.of_network(network, ifname, _joined(fabric, site, network)))
+    if network.kind is Kind.OVS:
+        return rules | switching.network_specs(fabric, site, network)
     bridge = BridgeSpec(
         tenant=network.tenant,
         ifname=ifname,
@@ -131,11 +108,11 @@ def network_specs(fabric: Fabric, site: Site, network: Network) -> dict[str, Spe
         filtered=fabric.filtered(network),
     )
     specs: dict[str, Spec] = {
-        **_rule_specs(network.tenant, tenant_rules.of_network(network, ifname, _joined(fabric, site, network))),
+        **rules,
         f"bridge:{network.key}": bridge,
     }
     if site.machine in fabric.endpoints:
-        specs |= _rule_specs("", host_rules.of_tunnels()) | tunnel_specs(fabric, site, network)
+        specs |= rule_specs("", host_rules.of_tunnels()) | tunnel_specs(fabric, site, network)
         for _, port in sorted(fabric.on(network.key).items()):
             specs |= remote_specs(fabric, site, network, port)
     return specs
@@ -171,14 +148,6 @@ def _flood(fabric: Fabric, site: Site, network: Network) -> tuple[Address, ...]:
     return tuple(sorted(found, key=lambda address: (address.version, int(address))))
 
 
-def endpoint_of(fabric: Fabric, network: Network, machine: str) -> Address | None:
-    """Where a machine takes the network's tunnel: inside the encrypted overlay, or in the clear; None: it cannot."""
-    endpoint = fabric.endpoints.get(machine)
-    if endpoint is None:
-        return None
-    return endpoint.inner if network.encrypted else endpoint.address
-
-
 def remote_specs(fabric: Fabric, site: Site, network: Network, port: Port) -> dict[str, Spec]:
     """A port of another machine, as far as it can be reached."""
     where = endpoint_of(fabric, network, port.machine)
@@ -193,28 +162,8 @@ def remote_specs(fabric: Fabric, site: Site, network: Network, port: Port) -> di
         addresses=tuple(sorted((a.ip for a in port.addresses), key=lambda a: (a.version, int(a)))),
         endpoint=where,
     )
-    policy = _rule_specs(port.tenant, tenant_rules.of_any_port(fabric, port))
+    policy = rule_specs(port.tenant, tenant_rules.of_any_port(fabric, port))
     return {f"remote:{network.key}/{port.mac}": remote, **policy}
-
-
-def mtu_of(fabric: Fabric, site: Site, network: Network) -> int:
-    """The network's MTU: as asked for, or what every machine's underlay leaves after the tunnel's headers.
-
-    VXLAN adds 50 bytes over IPv4 and 70 over IPv6 (RFC 7348 §5); WireGuard's are already off the endpoint's inner MTU.
-    """
-    if network.mtu is not None:
-        return network.mtu
-    if site.machine not in fabric.endpoints:
-        return site.mtu
-    room = (_room(endpoint.mtu, endpoint.address, network) for endpoint in fabric.endpoints.values())
-    return min(room)
-
-
-def _room(mtu: int, address: Address, network: Network) -> int:
-    overhead = VXLAN4 if address.version == 4 else VXLAN6
-    if network.encrypted:
-        return mtu - (60 if address.version == 4 else 80) - VXLAN6
-    return mtu - overhead
 
 
 class Plug(Protocol):
@@ -232,10 +181,13 @@ class Plug(Protocol):
 
 def bare_port(fabric: Fabric, site: Site, network: Network, port: Plug) -> PortSpec:
     """A port's link without addresses. The interface `eth0` gets the default routes."""
+    switched = network.kind is Kind.OVS
     return PortSpec(
         tenant=network.tenant,
         ifname=port_name(site.instance, port.id),
-        bridge=bridge_name(site.instance, network.key),
+        bridge="" if switched else bridge_name(site.instance, network.key),
+        switch=site.switch_path if switched else None,
+        summed=switched and bool(site.switch_path),
         mtu=mtu_of(fabric, site, network),
         mac=port.mac,
         addresses=(),
@@ -248,43 +200,28 @@ def bare_port(fabric: Fabric, site: Site, network: Network, port: Plug) -> PortS
 
 def port_specs(fabric: Fabric, site: Site, network: Network, port: Port) -> dict[str, Spec]:
     """A port's link and rules."""
-    link = replace(bare_port(fabric, site, network, port), addresses=_sorted(port.addresses))
-    return {**port_rules(fabric, site, port), f"port:{port.id}": link, **published(site, port)}
+    link = replace(bare_port(fabric, site, network, port), addresses=in_order(port.addresses))
+    return {**port_rules(fabric, site, network, port), f"port:{port.id}": link, **published(site, port)}
 
 
-def port_rules(fabric: Fabric, site: Site, port: Port) -> dict[str, Spec]:
-    """What the tenant's tables say of a port, which is there before its link is."""
+def port_rules(fabric: Fabric, site: Site, network: Network, port: Port) -> dict[str, Spec]:
+    """What the tenant's tables say of a port, which is there before its link is; frames of a switch are not theirs."""
     ifname = port_name(site.instance, port.id)
-    found = _rule_specs(port.tenant, tenant_rules.of_any_port(fabric, port))
-    return found | _rule_specs(port.tenant, tenant_rules.of_port(port, ifname))
+    found = rule_specs(port.tenant, tenant_rules.of_any_port(fabric, port))
+    if network.kind is Kind.OVS:
+        return found
+    return found | rule_specs(port.tenant, tenant_rules.of_port(port, ifname))
 
 
 def published(site: Site, port: Port) -> dict[str, Spec]:
     """What leads from the host's ports to a port."""
     if not port.publish:
         return {}
-    outer = _rule_specs("", host_rules.of_port(port, of_tenant(site, port.tenant)))
-    return {**_rule_specs(port.tenant, tenant_rules.of_published(port)), **outer}
+    outer = rule_specs("", host_rules.of_port(port, of_tenant(site, port.tenant)))
+    return {**rule_specs(port.tenant, tenant_rules.of_published(port)), **outer}
 
 
 def port_keys(site: Site, port: Port) -> set[str]:
     """Every key under which something of a port can be there that would mislead others."""
     known = published(site, port) if port.tenant in site.numbers else dict[str, Spec]()
     return {f"port:{port.id}", f"new:port:{port.id}", *known}
-
-
-def gateway_interfaces(network: Network) -> tuple[Interface, ...]:
-    """The gateway's addresses with their prefix lengths, sorted by version."""
-    pairs = zip(network.gateways, network.subnets, strict=True)
-    return _sorted(interface(gateway, subnet) for gateway, subnet in pairs)
-
-
-def _sorted(addresses: Iterable[Interface]) -> tuple[Interface, ...]:
-    return tuple(sorted(addresses, key=lambda a: (a.version, int(a.ip))))
-
-
-def _rule_specs(tenant: str, elements: Iterable[Element]) -> dict[str, Spec]:
-    return {
-        f"rule:{tenant}:{name}:{element}": RuleSpec(tenant=tenant, set=name, element=element, value=value)
-        for name, element, value in elements
-    }

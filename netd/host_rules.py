@@ -6,12 +6,14 @@ tenant, so that the answer comes back the same way (hairpin; ::1 is left alone: 
 client that is refused there tries 127.0.0.1). Tenants reach the outside masqueraded, and what conntrack cannot place is
 not let out with its private address (moby#44015). Nothing passes from one tenant to another, or in from outside, that
 was not published, and nothing of a tenant's reaches the host itself, its 127.0.0.0/8 or speaks in its name
-(CVE-2020-8558). Packets between machines' tunnels are not tracked: what is in them is, in the tenant's namespace.
+(CVE-2020-8558). A switch in user space is behind a transit link, too; its tunnels come from the machine's endpoint, or
+from the encrypted overlay's address there. Packets between the kernel's own tunnels are not tracked: what is in them
+is, in the tenant's namespace.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from .model import Port, Publish
+from .model import Address, Port, Publish
 from .rules import Element
 from .transit import POOL4, POOL6, Transit
 
@@ -20,6 +22,9 @@ CHAINS = f"""
   map any6 {{ type inet_proto . inet_service : ipv6_addr . inet_service; }}
   map one4 {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
   map one6 {{ type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }}
+  map switch4 {{ type ifname : ipv4_addr; }}
+  map switch6 {{ type ifname : ipv6_addr; }}
+  set overlays {{ type ifname; }}
   set uplinks {{ type ifname; }}
   set tunnels {{ type inet_service; }}
   set floating4 {{ type ipv4_addr; }}
@@ -53,6 +58,8 @@ CHAINS = f"""
     oifname @uplinks ip saddr {POOL4} masquerade
     oifname @uplinks ip6 saddr {POOL6} masquerade
     oifname @uplinks accept
+    oifname != @overlays snat ip to iifname map @switch4
+    oifname != @overlays snat ip6 to iifname map @switch6
     ip saddr {POOL4} masquerade
     ip6 saddr {POOL6} masquerade
   }}
@@ -86,6 +93,17 @@ def of_tenant(uplink: str) -> Iterator[Element]:
 def of_tunnels() -> Iterator[Element]:
     """The elements of a machine that has tunnels (RFC 7348's port)."""
     yield "tunnels", VXLAN, None
+
+
+def of_switch(uplink: str, transit: Transit, endpoint: Address | None, ports: Iterable[int]) -> Iterator[Element]:
+    """The elements of a switch behind a transit link: it takes the tunnels to these UDP ports, and speaks for
+    `endpoint`."""
+    yield "uplinks", uplink, None
+    if endpoint is not None:
+        yield f"switch{endpoint.version}", uplink, str(endpoint)
+        for port in ports:
+            yield "any4", f"udp . {port}", f"{transit.tenant4.ip} . {port}"
+            yield "any6", f"udp . {port}", f"{transit.tenant6.ip} . {port}"
 
 
 def inner_port(publish: Publish) -> int:

@@ -14,12 +14,12 @@ from hawser.store.reconcile import Step, Verb
 
 from . import compile as compiler
 from . import ipam, model, parse, specs, transit
-from .compile import Site
 from .errors import Conflict, Exists, Invalid, NetError, NotFound
 from .fabric import Fabric
 from .model import Floating, Network, Policy, Port, Router, Tenant
 from .objects import records
 from .objects.kinds import KINDS
+from .site import Site
 from .specs import Spec
 
 T = TypeVar("T")

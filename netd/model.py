@@ -42,6 +42,13 @@ class Kind(StrEnum):
     OVS = "ovs"
 
 
+class Tunnel(StrEnum):
+    """What carries a network between machines: RFC 7348 or RFC 8926. Bridges have VXLAN."""
+
+    VXLAN = "vxlan"
+    GENEVE = "geneve"
+
+
 class Default(StrEnum):
     """What happens inside a tenant to what no policy speaks of."""
 
@@ -69,7 +76,7 @@ class Network:
     """One tenant's network: at most one IPv4 and one IPv6 subnet, the gateway's address in each.
 
     The gateway is on every machine alike. `internal` networks have no way out and none in. `mtu` None takes the
-    underlay's less the tunnel's headers; `vni` is the tunnel's key (RFC 7348), 0 until it is given one; `multicast`
+    underlay's less the tunnel's headers; `vni` is the key in its `tunnel`, 0 until it is given one; `multicast`
     lets broadcast and multicast frames pass between machines; `encrypted` refuses tunnels in the clear; `default`
     None takes the tenant's.
     """
@@ -79,6 +86,7 @@ class Network:
     subnets: tuple[Subnet, ...]
     gateways: tuple[Address, ...]
     kind: Kind = Kind.BRIDGE
+    tunnel: Tunnel = Tunnel.VXLAN
     internal: bool = False
     mtu: int | None = None
     vni: int = 0

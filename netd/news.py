@@ -13,14 +13,12 @@ from collections.abc import Sequence
 from math import inf
 
 from hawser.store import Event, WatchBatch
-from hawser.store.reconcile import Step
 
 from . import model, rounds, specs
-from .changes import affected
+from .changes import Affected, Change, affected
 from .errors import NetError
 from .objects.records import BOUND
 from .shared import Shared
-from .specs import Spec
 
 # records that say who has what, and nothing of what should be
 BOOKS = (model.ADDRESSES, model.PUBLISHED, model.SANDBOXES, model.TRANSIT, model.VNIS)
@@ -77,20 +75,24 @@ class News:
     async def _done(self) -> bool:
         shared = self._shared
         heard, self._heard = self._heard, []
-        steps = self._steps([batch for batch in heard if batch.revision > self._revision])
-        if steps is None:
+        found = self._affected([batch for batch in heard if batch.revision > self._revision])
+        if found is None:
             return False
-        if steps:
+        standing = {key: shared.standing[key] for key in found.touched if key in shared.standing}
+        if steps := specs.steps(found.desired, standing):
             outcome = await shared.hands.do(lambda kernel: rounds.run(steps, kernel.apply))
             shared.done(outcome.done)
             if outcome.failures:
                 return False
+        if found.switched and await shared.switch.follow(shared.intent.fabric, shared.site):
+            return False
         self._revision = max([self._revision, *(batch.revision for batch in heard)])
         return True
 
-    def _steps(self, batches: Sequence[WatchBatch]) -> tuple[Step[Spec], ...] | None:
-        """What batches ask for, the records having learned of them; None when it takes a round."""
-        shared, changes = self._shared, []
+    def _affected(self, batches: Sequence[WatchBatch]) -> Affected | None:
+        """What batches touch, the records having learned of them; None when it takes a round."""
+        shared = self._shared
+        changes: list[Change] = []
         try:
             for batch in batches:
                 if batch.revision <= shared.intent.revision:
@@ -100,11 +102,7 @@ class News:
             return None
         for before, after in changes:
             shared.claims.moved(before, after)
-        found = affected(shared.intent.fabric, shared.site, changes)
-        if found is None:
-            return None
-        standing = {key: shared.standing[key] for key in found.touched if key in shared.standing}
-        return specs.steps(found.desired, standing)
+        return affected(shared.intent.fabric, shared.site, changes)
 
 
 def _of_port(event: Event) -> bool:

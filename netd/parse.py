@@ -26,12 +26,14 @@ from .model import (
     Publish,
     Qos,
     Subnet,
+    Tunnel,
 )
 
 T = TypeVar("T")
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 KNOWN = (
-    *("default", "encrypted", "gateways", "internal", "kind", "mtu", "multicast", "name", "subnets", "tenant", "vni"),
+    *("default", "encrypted", "gateways", "internal", "kind", "mtu", "multicast", "name", "subnets", "tenant"),
+    *("tunnel", "vni"),
 )
 FLAGS = ("internal", "multicast", "encrypted")
 MTU_MIN, MTU6_MIN, MTU_MAX = 576, 1280, 65535
@@ -91,6 +93,11 @@ def parse_network(spec: Mapping[str, Any]) -> Network:
     kind, default, vni = spec.get("kind", "bridge"), spec.get("default"), spec.get("vni", 0)
     if not isinstance(kind, str) or kind not in list(Kind):
         problems.append(f"kind {kind!r}: known kinds: {', '.join(Kind)}")
+    tunnel = spec.get("tunnel", "geneve" if kind == "ovs" else "vxlan")
+    if not isinstance(tunnel, str) or tunnel not in list(Tunnel):
+        problems.append(f"tunnel {tunnel!r}: known tunnels: {', '.join(Tunnel)}")
+    elif tunnel != "vxlan" and kind == "bridge":
+        problems.append(f"tunnel {tunnel}: networks of kind bridge have vxlan; choose kind ovs")
     if default is not None and (not isinstance(default, str) or default not in list(Default)):
         problems.append(f"default {default!r}: give {' or '.join(Default)}")
     flags = {name: spec.get(name, False) for name in FLAGS}
@@ -109,6 +116,7 @@ def parse_network(spec: Mapping[str, Any]) -> Network:
         tenant=spec["tenant"],
         name=spec["name"],
         kind=Kind(kind),
+        tunnel=Tunnel(tunnel),
         subnets=subnets,
         gateways=gateways,
         mtu=spec.get("mtu"),
@@ -221,6 +229,7 @@ def encode_network(network: Network) -> dict[str, Any]:
         "tenant": network.tenant,
         "name": network.name,
         "kind": str(network.kind),
+        "tunnel": str(network.tunnel),
         "subnets": [str(subnet) for subnet in network.subnets],
         "gateways": [str(gateway) for gateway in network.gateways],
         "internal": network.internal,

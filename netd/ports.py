@@ -12,16 +12,18 @@ from ipaddress import IPv6Address
 from hawser.store import StoreError
 
 from . import compile as compiler
-from . import host_rules, model, parse, rounds
+from . import host_rules, model, parse, rounds, switching
 from .claims import Wanted, fixed_addresses
-from .errors import Conflict, Exists, Invalid, NetError, NotFound
+from .errors import Conflict, Exists, Invalid, NetError, NotFound, Unavailable
 from .intent import Sandbox
-from .model import Address, Interface, Network, Port, Publish, Qos, Reservation
+from .model import Address, Interface, Kind, Network, Port, Publish, Qos, Reservation
 from .shared import Shared
-from .specs import RuleSpec, SandboxSpec, Spec, rank
+from .site import SWITCH, has_plane, mtu_of
+from .specs import RuleSpec, SandboxSpec, Spec, of_networks, rank
 from .world import Kernel
 
 LOOPBACK6 = IPv6Address("::1")
+TUNNEL_PORTS = frozenset(switching.PORTS.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +118,21 @@ class Ports:
             self._check_mac(network, wanted)
         self._check_crossing(network, wanted)
         await intent.number(network.tenant)
+        await self._check_plane(network)
         return self._attachment(await self._attach(network, wanted))
+
+    async def _check_plane(self, network: Network) -> None:
+        """See that the switch has a number where it needs one. Unavailable, when the network's data plane is not
+        here."""
+        shared, fabric = self._shared, self._shared.intent.fabric
+        if network.kind is Kind.OVS and not shared.datapath:
+            raise Unavailable(
+                f"network {network.key} is of kind ovs, and this machine has no Open vSwitch; "
+                "apt-get install openvswitch-switch"
+            )
+        joined = [fabric.networks[key] for key in fabric.joined(network.key)]
+        if shared.datapath == "netdev" and any(one.kind is Kind.OVS for one in joined):
+            await shared.intent.number(SWITCH)
 
     def _check_mac(self, network: Network, wanted: Wanted) -> None:
         """Conflict when another port has a MAC that was chosen; those made from names are nobody else's."""
@@ -169,6 +185,7 @@ class Ports:
         try:
             await prepared
             await shared.hands.do(lambda kernel: self._complete(kernel, network, port))
+            await self._switch(port)
         except BaseException:
             with contextlib.suppress(NetError, StoreError):  # what cannot be removed now is left to the rounds
                 await self._take_away(port)
@@ -176,15 +193,24 @@ class Ports:
             raise
         return port
 
+    async def _switch(self, port: Port) -> None:
+        """Have the switch know what has changed. Unavailable, when it does not take a port of this machine."""
+        shared = self._shared
+        failures = await shared.switch.follow(shared.intent.fabric, shared.site)
+        for key in ("switch:", f"port:{port.id}", f"gateway:{port.on}"):
+            if key in failures:
+                raise Unavailable(f"{port.id}: {failures[key]}")
+
     def _ground(self, network: Network) -> dict[str, Spec]:
         """What the port's network needs on this machine, and the networks it is joined to, in the order of making; what
         has changed of networks that stand is the rounds' business."""
         shared, fabric, site = self._shared, self._shared.intent.fabric, self._shared.site
         joined = fabric.joined(network.key)
-        if shared.standing.keys() >= {f"bridge:{key}" for key in joined}:
+        here = {key for key in joined if has_plane(site, fabric.networks[key])}
+        if of_networks(shared.standing) >= here:
             return {}
         wants = dict[str, Spec]()
-        for key in sorted(joined):
+        for key in sorted(here):
             wants |= compiler.network_specs(fabric, site, fabric.networks[key])
         wants |= compiler.tenant_specs(fabric, site, network.tenant)
         standing = {key: spec for key, spec in shared.standing.items() if isinstance(spec, RuleSpec)}
@@ -217,6 +243,7 @@ class Ports:
 
     async def _take_away(self, port: Port) -> None:
         await self._shared.intent.retire(port)
+        await self._shared.switch.follow(self._shared.intent.fabric, self._shared.site)
         await self._shared.remove(self._specs(port))
         await self._release(port)
 
@@ -230,9 +257,9 @@ class Ports:
         if not parse.LABEL.fullmatch(sandbox):
             return
         path = str(shared.rundir / "netns" / sandbox)
+        ports = self._of(sandbox)
         if sandbox in shared.intent.sandboxes:
             await shared.intent.forget_sandbox(sandbox)
-        ports = self._of(sandbox)
         specs: dict[str, Spec] = {f"sandbox:{sandbox}": SandboxSpec(path=path)}
         for port in ports:
             specs |= self._specs(port)
@@ -240,6 +267,7 @@ class Ports:
         for port in ports:
             await self._release(port)
         if ports:
+            await shared.switch.follow(shared.intent.fabric, shared.site)
             await self._shed()
 
     def attachments(self, sandbox: str | None) -> tuple[Attachment, ...]:
@@ -261,7 +289,7 @@ class Ports:
             addresses=port.addresses,
             gateways=network.gateways if network else (),
             mac=port.mac,
-            mtu=compiler.mtu_of(shared.intent.fabric, shared.site, network) if network else model.DEFAULT_MTU,
+            mtu=mtu_of(shared.intent.fabric, shared.site, network) if network else model.DEFAULT_MTU,
             publish=port.publish,
             labels=port.labels,
         )
@@ -290,6 +318,8 @@ def checked(network: Network, publish: Sequence[Publish]) -> tuple[Publish, ...]
     for one in found:
         if network.internal:
             raise Invalid(f"cannot publish {one}: network {network.key} is internal; use another network")
+        if one.proto == "udp" and one.host_port in TUNNEL_PORTS:
+            raise Invalid(f"cannot publish {one}: UDP port {one.host_port} is the tunnels'; choose another")
         if one.host_ip == LOOPBACK6:
             raise Invalid(f"cannot publish {one}: the kernel forwards nothing from ::1; use 127.0.0.1")
         if one.host_ip is not None and one.host_ip.version not in versions:

@@ -5,17 +5,22 @@ back in the round that finds nothing left of it. Time and jitter are arguments.
 """
 
 import contextlib
+from collections.abc import Mapping, Sequence
 
 from hawser.store import StoreError
-from hawser.store.reconcile import Step
+from hawser.store.reconcile import Step, Verb
 
 from . import compile as compiler
 from . import rounds, specs
 from .errors import NetError
 from .shared import Shared
+from .site import has_plane
 from .specs import Spec
 
 ALL = "netd:"
+THOROUGH = 25.0
+LINKS = ("switch:", "gateway:", "port:")
+LACKING = "kind ovs needs Open vSwitch on this machine; apt-get install openvswitch-switch"
 
 
 class Repair:
@@ -23,13 +28,16 @@ class Repair:
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
+        self._looked = -THOROUGH
 
     async def plan(self) -> tuple[Step[Spec], ...]:
         """What a round would do now."""
         shared = self._shared
         await shared.intent.load()
         shared.claims.remember(shared.intent.fabric.ports.values())
-        shared.mtu, observed = await shared.hands.do(lambda kernel: (kernel.uplink_mtu(), kernel.observe()))
+        shared.mtu, shared.datapath, observed = await shared.hands.do(
+            lambda kernel: (kernel.uplink_mtu(), shared.datapath or kernel.datapath(), kernel.observe())
+        )
         shared.standing = dict(observed)
         return shared.intent.steps(shared.intent.desired(shared.site), observed)
 
@@ -41,6 +49,7 @@ class Repair:
         outcome = await shared.hands.do(lambda kernel: rounds.run(steps, kernel.apply, late))
         shared.done(outcome.done)
         failures = {key: str(error) for key, error in outcome.failures.items()} | shared.intent.unreadable
+        failures |= await self._switch(now, outcome.done, thorough=not due_only)
         done = {step.key for step in outcome.done}
         left = len(shared.intent.ports)
         failures |= await self._release_gone({step.key for step in steps} - done)
@@ -53,6 +62,21 @@ class Repair:
         for key, reason in failures.items():
             shared.retries.failed(key, reason, now, jitter=jitter)
         return outcome
+
+    async def _switch(self, now: float, done: Sequence[Step[Spec]], *, thorough: bool) -> Mapping[str, str]:
+        """Bring the switch to the fabric; now and then, and when asked, by looking at what is there."""
+        shared = self._shared
+        fabric, site = shared.intent.fabric, shared.site
+        thorough = thorough or now - self._looked >= THOROUGH
+        remade = {step.key for step in done if step.verb is not Verb.DELETE and step.key.startswith(LINKS)}
+        failures = dict(await shared.switch.follow(fabric, site, thorough=thorough, remade=remade))
+        if thorough:
+            self._looked = now
+        return failures | {
+            f"network:{key}": LACKING
+            for key in fabric.present(shared.machine)
+            if not has_plane(site, fabric.networks[key])
+        }
 
     def failed(self, error: Exception, now: float, jitter: float) -> None:
         """Nothing could be seen: the next round will tell."""
@@ -68,6 +92,7 @@ class Repair:
         steps = specs.steps({}, shared.standing)
         outcome = await shared.hands.do(lambda kernel: rounds.run(steps, kernel.apply))
         shared.done(outcome.done)
+        await shared.switch.leave(shared.site)
         for key, error in outcome.failures.items():
             shared.wake()
             raise NetError(f"cannot remove {key}: {error}") from error

@@ -5,7 +5,7 @@ given back. Whatever is cut off in between, a plan shows it and a round finishes
 last known to hold: only a hint, by which an attachment makes what is missing and not what is there.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -14,10 +14,11 @@ from hawser.store.reconcile import Retries, Step, Verb
 
 from . import rounds
 from .claims import Claims
-from .compile import Site
+from .fabric import Fabric
 from .intent import Intent
 from .model import DEFAULT_MTU
-from .specs import Spec, TenantSpec, rank
+from .site import Site
+from .specs import Spec, TenantSpec, of_networks, rank
 from .world import Kernel
 
 T = TypeVar("T")
@@ -31,9 +32,24 @@ class Hands(Protocol):
         ...
 
 
+class Plane(Protocol):
+    """The switch of networks of kind `ovs`, brought to the fabric after the kernel was."""
+
+    async def follow(
+        self, fabric: Fabric, site: Site, *, thorough: bool = False, remade: Collection[str] = ()
+    ) -> Mapping[str, str]:
+        """Only what differs from the last time, or `thorough` from what is there; `remade` are links that were made
+        anew. Says by key what failed and why."""
+        ...
+
+    async def leave(self, site: Site) -> None:
+        """Take away everything. NetError."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class Shared:
-    """One node's; `mtu` is the uplink's as last seen, `wake` has the loop look now."""
+    """One node's; `mtu` is the uplink's and `datapath` Open vSwitch's as last seen, `wake` has the loop look now."""
 
     instance: str
     machine: str
@@ -42,9 +58,11 @@ class Shared:
     intent: Intent
     claims: Claims
     hands: Hands
+    switch: Plane
     wake: Callable[[], None]
     retries: Retries = field(default_factory=Retries)
     mtu: int = DEFAULT_MTU
+    datapath: str = ""
     standing: dict[str, Spec] = field(default_factory=dict)
 
     @property
@@ -56,6 +74,8 @@ class Shared:
             tenants=str(self.rundir / "tenants"),
             mtu=self.mtu,
             numbers=self.intent.numbers,
+            datapath=self.datapath,
+            switch=str(self.rundir / "switch"),
         )
 
     def missing(self, wanted: Mapping[str, Spec]) -> dict[str, Spec]:
@@ -87,12 +107,13 @@ class Shared:
 
     async def shed(self) -> None:
         """Remove what stands and nobody wants any more: networks and tenants whose last port went."""
-        bridges = {key.removeprefix("bridge:") for key in self.standing if key.startswith("bridge:")}
-        if self.intent.unreadable or bridges <= self.intent.fabric.present(self.machine):
+        here = of_networks(self.standing)
+        if self.intent.unreadable or here <= self.intent.fabric.present(self.machine):
             return
         wanted = self.intent.desired(self.site)
         unwanted = [(key, spec) for key, spec in self.standing.items() if key not in wanted]
         await self.remove(dict(sorted(unwanted, key=lambda item: rank(*item))))
+        await self.switch.follow(self.intent.fabric, self.site)
 
 
 def _goes_along(key: str) -> bool:

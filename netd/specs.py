@@ -4,7 +4,7 @@ A field that an observation cannot give back, since it follows from the key or i
 compared.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from hawser.store.reconcile import Step, plan
@@ -61,6 +61,37 @@ class BridgeSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchSpec:
+    """The namespace at `path` of Open vSwitch's datapath in user space, and the veth pair that leads to the host, whose
+    end is `ifname` with these addresses."""
+
+    path: str
+    ifname: str
+    mtu: int
+    addresses: tuple[Interface, ...]
+    up: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySpec:
+    """A veth pair: one end (`inner`) is a network's gateway in its tenant's namespace, with its addresses, sorted; the
+    other is the switch's, in the namespace at `switch`, "" for the host's.
+
+    `summed`: checksums are made before sending (netd/ovs/drivers/offload.py).
+    """
+
+    tenant: str = field(compare=False)
+    switch: str
+    ifname: str
+    inner: str
+    mtu: int
+    mac: str
+    addresses: tuple[Interface, ...]
+    summed: bool = False
+    up: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelSpec:
     """A VXLAN device on a bridge (RFC 7348), its socket in the host's namespace; `flood` is where broadcast goes."""
 
@@ -90,7 +121,11 @@ class RemoteSpec:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortSpec:
     """A veth pair: one end on the bridge, the other (`inner`) in the namespace at `netns` with addresses and default
-    routes. `inner`, `netns` and `network` follow from the key and are not compared."""
+    routes. `inner`, `netns` and `network` follow from the key and are not compared.
+
+    A port of Open vSwitch has no bridge: its end is in the namespace at `switch` ("" the host's), `summed` as a
+    GatewaySpec.
+    """
 
     tenant: str = field(compare=False)
     ifname: str
@@ -99,6 +134,8 @@ class PortSpec:
     mac: str
     addresses: tuple[Interface, ...]
     routes: tuple[Address, ...]
+    switch: str | None = None
+    summed: bool = False
     up: bool = True
     inner: str = field(compare=False)
     netns: str = field(compare=False)
@@ -115,15 +152,18 @@ class RuleSpec:
     value: str | None = None
 
 
-Spec = TableSpec | SandboxSpec | TenantSpec | BridgeSpec | TunnelSpec | RemoteSpec | PortSpec | RuleSpec
+LinkSpec = BridgeSpec | GatewaySpec | TunnelSpec | RemoteSpec | PortSpec
+Spec = TableSpec | SandboxSpec | TenantSpec | SwitchSpec | LinkSpec | RuleSpec
 ORDER = (
-    *("host table", "host rule", "sandbox", "tenant", "table", "rule", "bridge", "tunnel", "remote", "port"),
-    *("translation", "host translation"),
+    *("host table", "host rule", "switch", "sandbox", "tenant", "table", "rule", "bridge", "gateway", "tunnel"),
+    *("remote", "port", "translation", "host translation"),
 )
 LINKS = {
     SandboxSpec: "sandbox",
     TenantSpec: "tenant",
+    SwitchSpec: "switch",
     BridgeSpec: "bridge",
+    GatewaySpec: "gateway",
     TunnelSpec: "tunnel",
     RemoteSpec: "remote",
     PortSpec: "port",
@@ -154,15 +194,28 @@ def needs(key: str, spec: Spec) -> tuple[str, ...]:
         return (f"tenant:{spec.tenant}",) if spec.tenant else ()
     if isinstance(spec, TenantSpec):
         return ("table:", f"rule::uplinks:{spec.ifname}")
+    if isinstance(spec, SwitchSpec):
+        return ("table:", f"rule::uplinks:{spec.ifname}")
     if isinstance(spec, BridgeSpec):
         return (f"tenant:{spec.tenant}", f"table:{spec.tenant}", f"rule:{spec.tenant}:bridges:{spec.ifname}")
+    if isinstance(spec, GatewaySpec):
+        made = ("switch:",) if spec.switch else ()
+        return (*made, f"tenant:{spec.tenant}", f"table:{spec.tenant}", f"rule:{spec.tenant}:bridges:{spec.inner}")
     if isinstance(spec, TunnelSpec):
         return (f"bridge:{key.partition(':')[2]}",)
     if isinstance(spec, RemoteSpec):
         return (f"tunnel:{spec.network}",)
     if isinstance(spec, PortSpec):
-        return (f"sandbox:{key.split(':')[1]}", f"bridge:{spec.network}", f"rule:{spec.tenant}:ports:{spec.ifname}")
+        sandbox = f"sandbox:{key.split(':')[1]}"
+        if spec.switch is not None:
+            return (sandbox, f"gateway:{spec.network}")
+        return (sandbox, f"bridge:{spec.network}", f"rule:{spec.tenant}:frame_ports:{spec.ifname}")
     return ()
+
+
+def of_networks(keys: Iterable[str]) -> set[str]:
+    """Of the keys of specs, the networks that have a bridge or a gateway."""
+    return {network for key in keys for kind, _, network in (key.partition(":"),) if kind in ("bridge", "gateway")}
 
 
 def _differs(desired: Spec, observed: Spec) -> str | None:

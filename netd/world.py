@@ -4,12 +4,12 @@ The real one is `drivers.world.World`; tests use one in memory that obeys the sa
 one thread. `apply` is idempotent: made twice is made once, and what is gone may be deleted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from hawser.store.reconcile import Step
 
-from .model import Publish, Subnet
+from .model import Address, Interface, Publish, Subnet
 from .specs import PortSpec, RuleSpec, Spec
 
 
@@ -30,6 +30,19 @@ class Kernel(Protocol):
 
     def add_rules(self, rules: Sequence[RuleSpec]) -> None:
         """Add elements of one tenant's tables in one transaction."""
+        ...
+
+    def datapath(self) -> str:
+        """Open vSwitch's datapath here: `system`, the kernel's, `netdev`, in user space, or "" without Open vSwitch."""
+        ...
+
+    def at_switch(self, switch: str, act: Callable[[], None]) -> None:
+        """Do something in the namespace at `switch`, "" the host's. NotFound."""
+        ...
+
+    def join_switch(self, ifname: str, addresses: Sequence[Interface], gateways: Sequence[Address], mtu: int) -> None:
+        """Give the way out of the switch's namespace addresses and default routes; can be done twice. NotFound: the
+        switch has not made it."""
         ...
 
     def uplink_mtu(self) -> int:

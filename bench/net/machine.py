@@ -106,7 +106,9 @@ def by_hand(directory: Path, name: str) -> Path:
     return path
 
 
-def hand_box(directory: Path, where: Path, name: str, address: str, mac: str, mtu: int, *, bridged: bool = True) -> Path:
+def hand_box(
+    directory: Path, where: Path, name: str, address: str, mac: str, mtu: int, *, bridged: bool = True
+) -> Path:
     """A namespace with `eth0` on the bridge in `where`, or with its other end, of this name, only there."""
     path = directory / f"{name}.ns"
     netns.create(path, prepare_sandbox)

@@ -21,7 +21,7 @@ from hawser.netd.ovs.drivers.instance import Instance
 from hawser.netd.ovs.drivers.offload import sum_before_sending
 from hawser.netd.ovs.drivers.openflow import OpenFlow
 from hawser.netd.ovs.drivers.ovsdb import Ovsdb
-from hawser.netd.ovs.drivers.rows import BridgeRow, PortRow
+from hawser.netd.ovs.rows import BridgeRow, PortRow
 from hawser.store import SqliteStore
 
 from ..row import Row
@@ -81,7 +81,8 @@ async def measure(directory: Path, words: list[str]) -> Any:
     except NetError as error:
         return str(error)
     try:
-        return {"tcp": _turns(TURNS, [partial(_iperf, *side) for side in (ours, theirs)]), "trips": _trips(ours, theirs)}
+        tcp = _turns(TURNS, [partial(_iperf, *side) for side in (ours, theirs)])
+        return {"tcp": tcp, "trips": _trips(ours, theirs)}
     finally:
         await end()
 
@@ -103,7 +104,7 @@ async def _vxlan(directory: Path, store: SqliteStore) -> tuple[Pair, Pair, Calla
     await machines[0].net.create_network({"tenant": "t", "name": "n", "subnets": ["10.0.0.0/24", "fd00::/64"]})
     ours = await _boxes(*machines)
     hands = [by_hand(directory, f"p{n}") for n in (1, 2)]
-    wire(*hands, 1)
+    wire(hands[0], hands[1], 1)
     boxes = [hand_box(directory, hands[n], f"h{n}", HAND[n], MACS[n], 1450) for n in (0, 1)]
     for n in (0, 1):
         hand_tunnel(hands[n], addresses[n], addresses[1 - n], [MACS[1 - n]], 1450)

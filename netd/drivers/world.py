@@ -5,20 +5,24 @@ namespaces and one nftables table; each tenant's part is in its namespace: bridg
 `overlay`, rules in `table`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hawser.store.reconcile import Step, Verb
 
-from ..errors import NotFound
-from ..model import DEFAULT_MTU, Publish, Subnet
+from ..errors import NotFound, Unavailable
+from ..model import DEFAULT_MTU, Address, Interface, Publish, Subnet
+from ..ovs.drivers import programs
 from ..specs import (
     BridgeSpec,
+    GatewaySpec,
+    LinkSpec,
     PortSpec,
     RemoteSpec,
     RuleSpec,
     SandboxSpec,
     Spec,
+    SwitchSpec,
     TableSpec,
     TenantSpec,
     TunnelSpec,
@@ -28,6 +32,7 @@ from .links import Links
 from .overlay import Overlay
 from .place import Place
 from .probe import probe
+from .switch import Switch
 from .table import Table
 from .tenants import Tenants
 from .tune import prepare_sandbox
@@ -54,18 +59,20 @@ class World:
         self._host = Place(None)
         self._tenants = Tenants(self._host.netlink, instance, self._tenants_directory)
         self._table = Table(self._host, instance, "")
+        self._switch = Switch(self._host, instance, rundir / "switch", self._tenants_directory, self._directory)
         self._inside: dict[str, Inside] = {}
 
     def close(self) -> None:
         """Let go; nothing is removed."""
         self._host.close()
+        self._switch.close()
         for inside in self._inside.values():
             inside.place.close()
         self._inside = {}
 
     def observe(self) -> dict[str, Spec]:
         """Everything with this node's mark."""
-        found = self._sandboxes() | self._tenants.observe() | self._table.observe()
+        found = self._sandboxes() | self._tenants.observe() | self._table.observe() | self._switch.observe()
         for name in self._tenants.alive():
             inside = self._of(name)
             found |= inside.table.observe() | inside.links.observe() | inside.overlay.observe()
@@ -97,6 +104,8 @@ class World:
             _make_sandbox(Path(spec.path), spec.borrowed)
         elif isinstance(spec, TenantSpec):
             self._tenants.make(step.verb, spec)
+        elif isinstance(spec, SwitchSpec):
+            self._switch.make(step.verb, spec)
         elif isinstance(spec, TableSpec):
             self._tables(spec.tenant).create(spec)
         elif isinstance(spec, RuleSpec):
@@ -104,16 +113,21 @@ class World:
         else:
             self._link(step, spec)
 
-    def _link(self, step: Step[Spec], spec: BridgeSpec | TunnelSpec | RemoteSpec | PortSpec) -> None:
+    def _link(self, step: Step[Spec], spec: LinkSpec) -> None:
         inside = self._of(spec.tenant)
-        if isinstance(spec, BridgeSpec):
+        if isinstance(spec, GatewaySpec):
+            self._switch.set_gateway(step.key, spec)
+        elif isinstance(spec, BridgeSpec):
             inside.links.set_bridge(step.verb, step.key, spec)
         elif isinstance(spec, TunnelSpec):
             inside.overlay.set_tunnel(step.key, spec)
         elif isinstance(spec, RemoteSpec):
             inside.overlay.set_remote(spec)
         else:
-            inside.links.set_port(step.verb, step.key, spec)
+            self._ports(spec).set_port(step.verb, step.key, spec)
+
+    def _ports(self, spec: PortSpec) -> Links:
+        return self._of(spec.tenant).links if spec.switch is None else self._switch.links(spec.switch)
 
     def _tables(self, tenant: str) -> Table:
         return self._of(tenant).table if tenant else self._table
@@ -124,6 +138,10 @@ class World:
         elif isinstance(spec, TenantSpec):
             self._forget(spec.name)
             self._tenants.delete(spec)
+        elif isinstance(spec, SwitchSpec):
+            self._switch.delete(spec)
+        elif isinstance(spec, GatewaySpec):
+            self._switch.delete_gateway(spec)
         else:
             try:
                 self._delete_within(spec)
@@ -137,6 +155,8 @@ class World:
             self._of(spec.tenant).overlay.delete_remote(spec)
         elif isinstance(spec, TunnelSpec):
             self._of(spec.tenant).overlay.delete(spec.ifname)
+        elif isinstance(spec, PortSpec):
+            self._ports(spec).delete(spec.ifname)
         else:
             self._of(spec.tenant).links.delete(spec.ifname)
 
@@ -147,7 +167,24 @@ class World:
 
     def prepare(self, key: str, spec: PortSpec) -> None:
         """Make a port's link without its addresses, marked as not complete: `apply` completes it, a plan removes it."""
-        self._of(spec.tenant).links.prepare(key, spec)
+        self._ports(spec).prepare(key, spec)
+
+    def datapath(self) -> str:
+        """Open vSwitch's datapath here: `system`, the kernel's, `netdev`, in user space, or "" without Open vSwitch."""
+        try:
+            programs.find()
+        except Unavailable:
+            return ""
+        return "system" if programs.kernel_datapath() else "netdev"
+
+    def at_switch(self, switch: str, act: Callable[[], None]) -> None:
+        """Do something in the namespace at `switch`, "" the host's. NotFound."""
+        self._switch.place(switch).inside(act)
+
+    def join_switch(self, ifname: str, addresses: Sequence[Interface], gateways: Sequence[Address], mtu: int) -> None:
+        """Give the way out of the switch's namespace addresses and default routes; can be done twice. NotFound: the
+        switch has not made it."""
+        self._switch.join(ifname, addresses, gateways, mtu)
 
     def uplink_mtu(self) -> int:
         """The MTU of the link with the IPv4 (else IPv6) default route; 1500 without one."""

@@ -1,10 +1,10 @@
 """A kernel in memory that obeys the laws of the real one (test_world.py holds both to them)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hawser.netd.errors import Conflict, Exists, NotFound
-from hawser.netd.model import Publish, Subnet
+from hawser.netd.model import Address, Interface, Publish, Subnet
 from hawser.netd.specs import BridgeSpec, PortSpec, RuleSpec, SandboxSpec, Spec, TableSpec, TenantSpec
 from hawser.store.reconcile import Step, Verb
 
@@ -73,6 +73,15 @@ class FakeWorld:
         for rule in rules:
             key = f"rule:{rule.tenant}:{rule.set}:{rule.element}"
             self._make(Step(verb=Verb.CREATE, key=key, reason="", spec=rule))
+
+    def datapath(self) -> str:
+        return ""
+
+    def at_switch(self, switch: str, act: Callable[[], None]) -> None:
+        act()
+
+    def join_switch(self, ifname: str, addresses: Sequence[Interface], gateways: Sequence[Address], mtu: int) -> None:
+        return
 
     def uplink_mtu(self) -> int:
         return 1500

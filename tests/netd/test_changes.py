@@ -1,6 +1,5 @@
 """Applied one by one, changes of other machines' ports give what compiling everything anew gives."""
 
-from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hawser.netd.changes import Change, affected
-from hawser.netd.compile import Site, compile_intent
+from hawser.netd.compile import compile_intent
 from hawser.netd.fabric import Fabric
 from hawser.netd.model import (
     Default,
@@ -25,11 +24,20 @@ from hawser.netd.model import (
     Selector,
     Tenant,
 )
+from hawser.netd.site import SWITCH, Site
 from hawser.netd.specs import RemoteSpec, Spec, TunnelSpec
 
-SITE = Site(machine="m1", instance="one", tenants="/run/tenants", mtu=1500, numbers={"blue": 0})
+SITE = Site(
+    machine="m1",
+    instance="one",
+    tenants="/run/tenants",
+    mtu=1500,
+    numbers={"blue": 0, SWITCH: 1},
+    datapath="netdev",
+    switch="/run/switch",
+)
 SANDBOXES = {f"s{number}": SimpleNamespace(path=f"/run/s{number}", source="") for number in range(4)}
-NETWORKS = {"front": 1, "back": 2, "lone": 3, "loud": 4}
+NETWORKS = {"front": 1, "back": 2, "lone": 3, "loud": 4, "switched": 5}
 MACHINES = ("m1", "m2", "m3", "m4")
 
 
@@ -45,7 +53,8 @@ def fabric(default: Default = Default.ALLOW) -> Fabric:
             subnets=(subnet,),
             gateways=(subnet.network_address + 1,),
             vni=number,
-            multicast=name in ("loud", "back"),
+            multicast=name in ("loud", "back", "switched"),
+            kind=Kind.OVS if name == "switched" else Kind.BRIDGE,
         )
         found.networks[made.key] = made
     found.routers["blue/r"] = Router(tenant="blue", name="r", networks=("front", "back"))
@@ -172,11 +181,20 @@ def test_an_address_that_has_come_here_meanwhile_is_compiled_anew() -> None:
     assert affected(here(), SITE, [(gone, None)]) is None
 
 
-def test_what_open_vswitch_knows_of_a_port_is_compiled_anew() -> None:
-    new = port("m2", "s2", host=9)
-    world = here(new)
-    world.networks["blue/back"] = replace(world.networks["blue/back"], kind=Kind.OVS)
-    assert affected(world, SITE, [(None, new)]) is None
+def test_a_switch_follows_what_happens_on_its_networks_and_those_they_are_joined_to() -> None:
+    new, switched = port("m2", "s2", host=9), port("m2", "s3", "switched", host=9, labels={"app": "db"})
+    world = here(new, switched, port("m1", "s3", "switched"))
+    apart = affected(world, SITE, [(None, new)])
+    assert apart is not None
+    assert not apart.switched
+    found = affected(world, SITE, [(None, switched)])
+    assert found is not None
+    assert found.switched
+    assert kinds({**found.desired}) == ["rule"]
+    world.routers["blue/r"] = Router(tenant="blue", name="r", networks=("front", "switched"))
+    joined = affected(world, SITE, [(None, new)])
+    assert joined is not None
+    assert joined.switched
 
 
 def test_only_a_machine_with_tunnels_leaves_their_port_untracked() -> None:

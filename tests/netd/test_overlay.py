@@ -15,7 +15,7 @@ from hawser.netd.drivers.conntrack import Conntrack
 from hawser.netd.drivers.netlink import Netlink
 from hawser.netd.drivers.tune import prepare_sandbox
 from hawser.netd.drivers.world import World
-from hawser.netd.model import Direction, Peer, Policy, Router, Rule, Selector
+from hawser.netd.model import Direction, Network, Peer, Policy, Router, Rule, Selector
 from hawser.netd.objects.catalogue import Objects
 from hawser.store import Store
 
@@ -27,7 +27,8 @@ pytestmark = pytest.mark.root
 class Machine:
     """One machine: its namespace, its agent, what is attached there."""
 
-    def __init__(self, store: Store, name: str, number: int, directory: Path) -> None:
+    def __init__(self, store: Store, name: str, number: int, directory: Path, kind: str) -> None:
+        self.kind = kind
         self.name, self.path = name, directory / f"{name}.ns"
         self.paths: dict[str, str] = {}
         self.address = ip_address(f"192.0.2.{number}")
@@ -51,6 +52,10 @@ class Machine:
         group = await self._stack.enter_async_context(asyncio.TaskGroup())
         self._task = group.create_task(self.net.run())
 
+    async def network(self, tenant: str, name: str, *subnets: str, **fields: object) -> Network:
+        spec = {"tenant": tenant, "name": name, "subnets": [*subnets], "kind": self.kind, **fields}
+        return await self.net.create_network(spec)
+
     async def box(self, name: str, tenant: str, network: str) -> Attachment:
         self.paths[name] = await self.net.make_sandbox(name)
         return await self.net.attach(name, tenant=tenant, network=network)
@@ -64,8 +69,8 @@ class Machine:
 
 
 @pytest.fixture
-async def machines(store: Store, rundir: Path) -> AsyncIterator[list[Machine]]:
-    found = [Machine(store, name, number, rundir) for number, name in enumerate(("m1", "m2", "m3"), 1)]
+async def machines(store: Store, rundir: Path, kind: str) -> AsyncIterator[list[Machine]]:
+    found = [Machine(store, name, number, rundir, kind) for number, name in enumerate(("m1", "m2", "m3"), 1)]
     with Netlink() as here:
         here.do([netlink.new_bridge("wire0")])
         bridge = socket.if_nametoindex("wire0")
@@ -104,7 +109,7 @@ def ip(attachment: Attachment, version: int = 4) -> str:
 
 async def test_a_network_spans_machines(machines: list[Machine]) -> None:
     m1, m2, _ = machines
-    await m1.net.create_network({"tenant": "t", "name": "n", "subnets": ["10.0.0.0/24", "fd00::/64"]})
+    await m1.network("t", "n", "10.0.0.0/24", "fd00::/64")
     a, b = await m1.box("a", "t", "n"), await m2.box("b", "t", "n")
     assert ip(a) != ip(b)
     await until(lambda: ping(m1.paths["a"], ip(b), timeout=0.3), "IPv4 over the tunnel")
@@ -128,7 +133,7 @@ def tracked_tunnels() -> int:
 async def test_tenants_with_one_subnet_stay_apart_across_machines(machines: list[Machine]) -> None:
     m1, m2, _ = machines
     for tenant in ("red", "blue"):
-        await m1.net.create_network({"tenant": tenant, "name": "n", "subnets": ["10.0.0.0/24"]})
+        await m1.network(tenant, "n", "10.0.0.0/24")
         await m1.box(f"{tenant}-a", tenant, "n")
         await m2.box(f"{tenant}-b", tenant, "n")
     with serving(m2.paths["red-b"], 80):
@@ -139,7 +144,7 @@ async def test_tenants_with_one_subnet_stay_apart_across_machines(machines: list
 
 async def test_a_port_that_goes_is_reached_no_more(machines: list[Machine]) -> None:
     m1, m2, m3 = machines
-    await m1.net.create_network({"tenant": "t", "name": "n", "subnets": ["10.0.0.0/24"]})
+    await m1.network("t", "n", "10.0.0.0/24")
     await m1.box("a", "t", "n")
     b = await m2.box("b", "t", "n")
     await until(lambda: ping(m1.paths["a"], ip(b), timeout=0.3), "the first place")
@@ -155,7 +160,7 @@ async def test_a_router_joins_networks_wherever_their_ports_are(machines: list[M
     m1, m2, _ = machines
     objects = Objects(store)
     for name, subnet in (("web", "10.0.1.0/24"), ("db", "10.0.2.0/24"), ("other", "10.0.3.0/24")):
-        await m1.net.create_network({"tenant": "t", "name": name, "subnets": [subnet]})
+        await m1.network("t", name, subnet)
     a, b, c = await m1.box("a", "t", "web"), await m2.box("b", "t", "db"), await m2.box("c", "t", "other")
     assert await asyncio.to_thread(silent, m1.paths["a"], ip(b))
     await objects.put(Router(tenant="t", name="r", networks=("web", "db")))
@@ -171,7 +176,7 @@ async def test_a_policy_holds_across_machines(machines: list[Machine], store: St
     m1, m2, _ = machines
     objects = Objects(store)
     for name, subnet in (("web", "10.0.1.0/24"), ("db", "10.0.2.0/24")):
-        await m1.net.create_network({"tenant": "t", "name": name, "subnets": [subnet]})
+        await m1.network("t", name, subnet)
     await objects.put(Router(tenant="t", name="r", networks=("web", "db")))
     await m1.box("a", "t", "web")
     b, c = await m2.box("b", "t", "db"), await m2.box("c", "t", "web")
@@ -198,8 +203,7 @@ async def test_what_is_for_everybody_passes_between_machines_only_where_it_is_wa
     machines: list[Machine], multicast: bool
 ) -> None:
     m1, m2, _ = machines
-    spec = {"tenant": "t", "name": "n", "subnets": ["10.0.0.0/24"], "multicast": multicast}
-    await m1.net.create_network(spec)
+    await m1.network("t", "n", "10.0.0.0/24", multicast=multicast)
     await m1.box("a", "t", "n")
     b, here = await m2.box("b", "t", "n"), await m1.box("here", "t", "n")
     await until(lambda: ping(m1.paths["a"], ip(b), timeout=0.3), "the tunnel")

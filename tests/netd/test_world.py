@@ -14,6 +14,7 @@ from hawser.netd.fabric import Fabric
 from hawser.netd.intent import Sandbox
 from hawser.netd.model import Network, Port, interface, mac_of
 from hawser.netd.rounds import creation
+from hawser.netd.site import Site
 from hawser.netd.specs import PortSpec, Spec, TableSpec
 from hawser.netd.world import Kernel
 from hawser.store.reconcile import Step, Verb
@@ -57,7 +58,7 @@ def desired(instance: str, rundir: Path, network: Network) -> dict[str, Spec]:
     ]
     fabric = Fabric(networks={network.key: network})
     fabric.set_ports(ports)
-    site = compiler.Site(machine="m", instance=instance, tenants=str(rundir / "tenants"), mtu=1500, numbers={"t": 0})
+    site = Site(machine="m", instance=instance, tenants=str(rundir / "tenants"), mtu=1500, numbers={"t": 0})
     return compiler.compile_intent(fabric, site, {name: Sandbox(path=path) for name, path in paths.items()})
 
 
