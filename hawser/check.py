@@ -191,6 +191,20 @@ def _in_child(probe: Callable[[], str | None]) -> str | None:
     return answer.strip() or (None if answer else "the probe died")
 
 
+def openvswitch() -> str | None:
+    """Open vSwitch's programs, and whether its packets are moved by the kernel."""
+    from hawser.netd.errors import Unavailable
+    from hawser.netd.ovs.drivers import programs
+
+    try:
+        programs.find()
+    except Unavailable as error:
+        return f"{error}; networks are of kind bridge"
+    if not programs.kernel_datapath():
+        return "no kernel module `openvswitch`: in user space it is a tenth as fast; the default is bridge"
+    return None
+
+
 def etcd() -> str | None:
     program = shutil.which("etcd")
     if program is None:
@@ -218,6 +232,7 @@ PROBES: tuple[tuple[str, str, bool, Callable[[], str | None]], ...] = (
     ("cpu, memory, pids", "limits of containers", False, controllers),
     ("ipv6", "IPv6 addresses of networks", False, ipv6),
     ("forwarding", "networks' way out, published ports", False, forwarding),
+    ("open vswitch", "networks of kind ovs, the default with it", False, openvswitch),
     ("etcd", "clusters that hawser founds or joins as a member", False, etcd),
     ("grpc", "the client of etcd", False, grpc),
 )

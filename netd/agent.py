@@ -42,6 +42,7 @@ from .ports import Attachment, Ports, Wish
 from .presence import Presence
 from .repair import Repair
 from .shared import Shared
+from .site import preferred_kind
 from .specs import Spec
 from .world import Kernel
 
@@ -171,6 +172,8 @@ class NetAgent:
 
     async def create_network(self, spec: Mapping[str, Any]) -> Network:
         """Make a network; without subnets it gets a free /24 and /64. Invalid, Exists, Conflict, Unavailable."""
+        if not spec.keys() & {"kind", "tunnel"}:
+            spec = {**spec, "kind": str(preferred_kind(self._shared.datapath))}
         network = parse.parse_network(spec)
         async with self._lock:
             return await complete(
@@ -283,10 +286,11 @@ class NetAgent:
         unseen = (Status(key="endpoint:", phase=Phase.FAILED, reason=unknown),) if unknown else ()
         return (*self._shared.retries.statuses(), *unseen)
 
-    async def plan(self) -> tuple[Step[Spec], ...]:
+    async def plan(self) -> tuple[Step[Any], ...]:
         """What a round would do now; changes nothing."""
         async with self._lock:
-            return await complete(self._repair.plan())
+            steps = await complete(self._repair.plan())
+            return (*steps, *await self._switch.plan(self.fabric, self._shared.site))
 
     async def reconcile(self) -> tuple[Step[Spec], ...]:
         """Bring the kernel to the intent now, backoff or not; returns the steps done. `statuses` says what failed."""

@@ -90,7 +90,7 @@ def parse_network(spec: Mapping[str, Any]) -> Network:
             check_label(spec.get(key), key)
         except Invalid as error:
             problems.append(str(error))
-    kind, default, vni = spec.get("kind", "bridge"), spec.get("default"), spec.get("vni", 0)
+    kind, default, vni = spec.get("kind", _kind_of(spec.get("tunnel"))), spec.get("default"), spec.get("vni", 0)
     if not isinstance(kind, str) or kind not in list(Kind):
         problems.append(f"kind {kind!r}: known kinds: {', '.join(Kind)}")
     tunnel = spec.get("tunnel", "geneve" if kind == "ovs" else "vxlan")
@@ -124,6 +124,11 @@ def parse_network(spec: Mapping[str, Any]) -> Network:
         default=None if default is None else Default(default),
         **flags,
     )
+
+
+def _kind_of(tunnel: object) -> str:
+    """The kind of a network that only says what carries it."""
+    return "ovs" if tunnel == "geneve" else "bridge"
 
 
 def _parsed(texts: object, parse: Callable[[str], T], what: str, problems: list[str]) -> tuple[T, ...]:

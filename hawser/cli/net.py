@@ -17,8 +17,17 @@ def net() -> None:
 @net.command()
 @tenant_option
 @click.option("--subnet", "subnets", multiple=True, metavar="CIDR", help="IPv4 or IPv6; repeat for both.")
-@click.option("--gateway", "gateways", multiple=True, metavar="ADDRESS", help="The bridge's address [default: first].")
+@click.option(
+    "--gateway", "gateways", multiple=True, metavar="ADDRESS", help="Its own address [default: the first]."
+)
 @click.option("--internal", is_flag=True, help="No way out of the network and none in.")
+@click.option("--kind", type=click.Choice(["bridge", "ovs"]), help="What moves its packets [default: `hawser check`].")
+@click.option("--tunnel", type=click.Choice(["vxlan", "geneve"]), help="Between machines [default: ovs: geneve].")
+@click.option("--vni", type=click.IntRange(1, (1 << 24) - 1), help="The tunnel's key [default: a free one].")
+@click.option("--multicast", is_flag=True, help="Let broadcast and multicast pass between machines.")
+@click.option(
+    "--default", type=click.Choice(["allow", "deny"]), help="Without a policy [default: the tenant's]."
+)
 @click.option("--mtu", type=click.IntRange(576, 65535), help="[default: the uplink's]")
 @click.option("--wait", is_flag=True, help="Networks are ready when the command returns; accepted for symmetry.")
 @click.argument("name")
@@ -27,13 +36,11 @@ def create(
     tenant: str,
     subnets: tuple[str, ...],
     gateways: tuple[str, ...],
-    internal: bool,
-    mtu: int | None,
     wait: bool,
+    **more: object,
 ) -> None:
     """Create network NAME; without --subnet it takes a free IPv4 and IPv6 one."""
-    body = {"tenant": tenant, "name": name, "internal": internal, "mtu": mtu}
-    body |= {"subnets": list(subnets), "gateways": list(gateways)}
+    body = {"tenant": tenant, "name": name, "subnets": list(subnets), "gateways": list(gateways), **more}
     click.echo(" ".join(client().post("/v1/networks", body)["subnets"]))
 
 

@@ -232,6 +232,7 @@ FIXED: Mapping[str, str] = {
     "gateways": "gateways",
     "vni": "vni",
     "kind": "plane",
+    "tunnel": "tunnel",
     "internal": "internal",
 }
 

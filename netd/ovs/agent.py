@@ -13,19 +13,21 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from hawser.store.reconcile import Step
+
 from ..drivers import announce
 from ..errors import NetError
 from ..fabric import Fabric
 from ..model import Address, Kind, Port
 from ..site import SWITCH, Site, of_tenant
 from ..world import Kernel
-from . import layout, tables
+from . import differences, layout, tables
 from .drivers.instance import SYSTEM, Instance
 from .drivers.openflow import OpenFlow
 from .drivers.ovsdb import Ovsdb
-from .flow import Flow, Key, format_flow
+from .flow import Flow, Key, format_flow, parse_flow
 from .meters import meters
-from .pipeline import Change, Pipeline
+from .pipeline import Change, Pipeline, compile_flows
 from .rows import OvsRow
 from .scope import Ofports
 
@@ -96,6 +98,21 @@ class Switch:
         except NetError as error:
             self._sure = False
             return {"switch:": str(error)}
+
+    async def plan(self, fabric: Fabric, site: Site) -> tuple[Step[OvsRow | Flow], ...]:
+        """What `follow` would do; changes and starts nothing. Unavailable when what runs does not answer."""
+        rows = layout.rows(fabric, site)
+        daemons = self._daemons or (self._make(site) if site.datapath else None)
+        if daemons is None or (await daemons.find()) is None:
+            return differences.steps(rows, {}, {}, ())
+        if self._ovsdb is None or self._openflow is None:  # an earlier process's, which the next round takes over
+            return ()
+        there = await self._ovsdb.observe()
+        ofports = layout.ofports(await self._ovsdb.ofports())
+        mark = tables.instance_hash(site.instance)
+        flows = compile_flows(fabric, site.machine, ofports, zones=layout.zones(site), instance=mark) if rows else {}
+        dumped = await self._openflow.dump(layout.bridge(site.instance)) if "bridge:" in there else ()
+        return differences.steps(rows, there, flows, map(parse_flow, dumped))
 
     async def leave(self, site: Site) -> None:
         """Take away what is ours, and end our daemons. NetError."""
