@@ -14,6 +14,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -35,6 +36,7 @@ from .fabric import Fabric
 from .intent import Intent
 from .model import Address, Network, Port, Publish, Qos, Reservation
 from .networks import Networks
+from .news import News
 from .objects.catalogue import Objects
 from .ovs.agent import Switch
 from .ports import Attachment, Ports, Wish
@@ -48,8 +50,6 @@ from .world import Kernel
 
 __all__ = ["Attachment", "NetAgent"]
 INTERVAL, AGAIN = 30.0, 0.5
-# records that say who has what, and nothing of what should be
-BOOKS = (model.ADDRESSES, model.PUBLISHED, model.SANDBOXES, model.TRANSIT, model.VNIS)
 log = logging.getLogger(__name__)
 
 
@@ -92,6 +92,7 @@ class NetAgent:
         self._networks = Networks(self._shared)
         self._ports = Ports(self._shared)
         self._repair = Repair(self._shared)
+        self._news = News(self._shared, INTERVAL)
         self.objects = Objects(store)
         """Tenants, routers, policies, reserved ports and floating addresses"""
         self._encryption = Encryption(self._shared, data or rundir, lambda: self._presence.refresh(), overlay)
@@ -165,12 +166,12 @@ class NetAgent:
         self.wake()
 
     def _changed(self, batch: WatchBatch) -> None:
-        quiet = (f"{model.PORTS}{self._shared.machine}/", *BOOKS)  # what is written here is done here
-        if any(not event.kv.key.startswith(quiet) for event in batch.events):
-            self.wake()
+        if self._news.hear(batch):
+            self._wake.set()
 
     def wake(self) -> None:
-        """Have `run` look now."""
+        """Have `run` look at everything now."""
+        self._news.everything()
         self._wake.set()
 
     async def close(self) -> None:
@@ -324,8 +325,13 @@ class NetAgent:
         now, jitter = time.monotonic(), random.random()
         try:
             async with self._lock:
-                await complete(self._repair.round(now, jitter, due_only=True))
+                await complete(self._look(now, jitter))
         except (NetError, StoreError, OSError) as error:
             self._repair.failed(error, now, jitter)
-        deadline = self._shared.retries.deadline()
-        return None if deadline is None else deadline - time.monotonic()
+        retry = self._shared.retries.deadline()
+        return min(self._news.due, inf if retry is None else retry) - time.monotonic()
+
+    async def _look(self, now: float, jitter: float) -> None:
+        if not await self._news.learn(now):
+            await self._repair.round(now, jitter, due_only=True)
+            self._news.looked()

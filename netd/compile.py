@@ -30,7 +30,7 @@ from .site import (
     uplink_name,
 )
 from .specs import BridgeSpec, PortSpec, RuleSpec, SandboxSpec, Spec, TableSpec, TenantSpec
-from .tunnels import tunnel_specs
+from .tunnels import remote_specs, tunnel_specs
 from .wireguard.specs import SLOTS, ifname_of
 
 
@@ -110,7 +110,12 @@ def network_specs(fabric: Fabric, site: Site, network: Network) -> dict[str, Spe
         addresses=gateway_interfaces(network),
         filtered=fabric.filtered(network),
     )
-    return {**rules, f"bridge:{network.key}": bridge, **tunnel_specs(fabric, site, network)}
+    specs = {**rules, f"bridge:{network.key}": bridge}
+    if site.machine in fabric.endpoints:
+        specs |= rule_specs("", host_rules.of_tunnels()) | tunnel_specs(fabric, site, network)
+        for _, port in sorted(fabric.on(network.key).items()):
+            specs |= remote_specs(fabric, site, network, port)
+    return specs
 
 
 def _joined(fabric: Fabric, site: Site, network: Network) -> list[str]:

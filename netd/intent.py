@@ -9,7 +9,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from hawser.store import Compare, DeleteOp, KeyValue, PutOp, Store, absent, unchanged
+from hawser.store import (
+    Compare,
+    DeleteOp,
+    EventKind,
+    KeyValue,
+    PutOp,
+    Store,
+    WatchBatch,
+    absent,
+    unchanged,
+)
 from hawser.store.reconcile import Step, Verb
 
 from . import compile as compiler
@@ -46,6 +56,8 @@ class Intent:
         self.sandboxes: dict[str, Sandbox] = {}
         self.numbers: dict[str, int] = {}
         self.unreadable: dict[str, str] = {}
+        self.revision = 0
+        """The store's as of which everything here is"""
         self._kept = {
             model.SANDBOXES: f"{model.SANDBOXES}{machine}/",
             model.TRANSIT: f"{model.TRANSIT}{machine}/",
@@ -67,7 +79,8 @@ class Intent:
 
     async def load(self) -> None:
         """Read everything anew, all or nothing."""
-        found = (await self._store.range(f"{model.ROOT}/", prefix=True)).kvs
+        answer = await self._store.range(f"{model.ROOT}/", prefix=True)
+        found = answer.kvs
         fabric, unreadable = Fabric(), dict[str, str]()
         fabric.networks = _all(found, "network", Network, unreadable)
         fabric.tenants = _all(found, "tenant", Tenant, unreadable)
@@ -79,6 +92,22 @@ class Intent:
         sandboxes = _read(found, self._kept[model.SANDBOXES], _sandbox, unreadable)
         numbers = _read(found, self._kept[model.TRANSIT], lambda key, value: int(value), unreadable)
         self.fabric, self.sandboxes, self.numbers, self.unreadable = fabric, sandboxes, numbers, unreadable
+        self.revision = answer.revision
+
+    def follow(self, batch: WatchBatch) -> list[tuple[Port | None, Port | None]]:
+        """Learn of ports that came, changed or went after what is known here; returns each as it was and is. NetError
+        when a record cannot be read; then `load`."""
+        changes = []
+        for event in batch.events:
+            key = event.kv.key.removeprefix(model.PORTS)
+            after = records.read_port(event.kv) if event.kind is EventKind.PUT else None
+            changes.append((self.fabric.ports.get(key), after))
+            if after is None:
+                self.fabric.drop_port(key)
+            else:
+                self.fabric.put_port(after)
+        self.revision = batch.revision
+        return changes
 
     def leaving(self, port: Port) -> bool:
         """Whether a port of this machine is on its way out, by itself or with its sandbox."""

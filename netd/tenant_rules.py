@@ -10,6 +10,10 @@ Frames are checked where they come in: a port speaks with its own MAC and addres
 and neighbour discovery, answers no DHCP and advertises no router (RFC 6105, RFC 7610). What is refused is counted by
 port in a set that the packets fill themselves, and forgotten a day after the last; dropped it is by a rule of its own,
 also when the set is full.
+
+To which groups a port listens
+is of use to multicast routers only (RFC 3810 §1), and without one a bridge sends it to every port: so such reports pass
+while a router has been heard to ask (every 125 s, RFC 3810 §9.2), whose first question they all answer.
 """
 
 from collections.abc import Iterable, Iterator
@@ -76,6 +80,7 @@ FRAMES = """
     update @frame_refused { iifname counter }
     drop
   }
+  set frame_queriers { type ether_type; flags dynamic,timeout; timeout 5m; }
   chain from_port {
     iifname . ether saddr != @frame_macs goto refused
     ether type ip jump from_ip4
@@ -92,6 +97,7 @@ FRAMES = """
   }
   chain from_ip6 {
     udp sport 547 goto refused
+    icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } ether type != @frame_queriers drop
     icmpv6 type { nd-router-advert, nd-redirect } goto refused
     icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @frame_nd6 goto refused
     iifname . ip6 saddr @frame_ip6 accept
@@ -105,6 +111,7 @@ FRAMES = """
     goto refused
   }
   chain prerouting { type filter hook prerouting priority -300; policy accept;
+    icmpv6 type mld-listener-query update @frame_queriers { ether type }
     iifname @frame_ports jump from_port
   }
 """

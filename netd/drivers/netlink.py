@@ -69,7 +69,7 @@ NEW = NLM_F_CREATE | NLM_F_EXCL
 
 @functools.cache
 def has_ipv6() -> bool:
-    """Whether this kernel speaks IPv6; looked up once (netns.sysctls says why)."""
+    """Whether this kernel speaks IPv6; looked up once (procfs.py says why)."""
     return os.path.isdir("/proc/sys/net/ipv6")
 
 
