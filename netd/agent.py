@@ -241,16 +241,27 @@ class NetAgent:
 
     async def adopt_sandbox(self, sandbox: str, path: str, owner: str) -> None:
         """Have another's network namespace for a sandbox, as long as it is attached to something; nothing when it is
-        there already. Invalid."""
+        there already. A path in /proc is a process's: it is not looked for there again. Invalid."""
+        source = parse.parse_path(path)
         async with self._lock:
             known = self._shared.intent.sandboxes.get(sandbox)
             if known is None or known.owner != owner:
-                making = self._ports.make_sandbox(sandbox, borrowed=parse.parse_path(path), owner=owner)
+                passing = source.startswith("/proc/")
+                making = self._ports.make_sandbox(sandbox, borrowed=source, owner=owner, passing=passing)
                 await complete(making, lambda: self._ports.remove_sandbox(sandbox))
 
     def owners(self) -> Mapping[str, str]:
         """Borrowed sandboxes, and for whom."""
         return {name: kept.owner for name, kept in self._shared.intent.sandboxes.items() if kept.owner}
+
+    def source(self, sandbox: str) -> str:
+        """Where a borrowed sandbox is found, "" for the node's own; at its own path when only processes have it."""
+        kept = self._shared.intent.sandboxes.get(sandbox)
+        return kept.source if kept is not None else ""
+
+    def sources(self, owner: str) -> Mapping[str, str]:
+        """An owner's sandboxes, with the `source` of each."""
+        return {name: kept.source for name, kept in self._shared.intent.sandboxes.items() if kept.owner == owner}
 
     async def detach(self, sandbox: str, ifname: str) -> None:
         """Take an interface away. NotFound; what the kernel refuses to remove now, `run` removes later."""

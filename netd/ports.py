@@ -65,9 +65,9 @@ class Ports:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
 
-    async def make_sandbox(self, sandbox: str, *, borrowed: str = "", owner: str = "") -> str:
-        """A new network namespace, or one `borrowed` from its path; returns the path where it is kept. Invalid,
-        Exists."""
+    async def make_sandbox(self, sandbox: str, *, borrowed: str = "", owner: str = "", passing: bool = False) -> str:
+        """A new network namespace, or one `borrowed` from its path, which may be a `passing` one that soon leads
+        elsewhere; returns the path where it is kept. Invalid, Exists."""
         shared = self._shared
         parse.check_label(sandbox, "sandbox")
         if sandbox in shared.intent.sandboxes:
@@ -80,7 +80,8 @@ class Ports:
         # in whichever order a crash leaves record and namespace, the next round makes them one
         made = shared.hands.do(lambda kernel: rounds.all_or_nothing(steps, kernel.apply))
         try:
-            await shared.intent.add_sandbox(sandbox, Sandbox(path=path, owner=owner, source=borrowed))
+            source = path if passing else borrowed
+            await shared.intent.add_sandbox(sandbox, Sandbox(path=path, owner=owner, source=source))
             await made
         except BaseException as error:
             with contextlib.suppress(NetError):

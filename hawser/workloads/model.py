@@ -12,6 +12,7 @@ from ..faults import Fault
 
 SIZES = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 OWN_LABELS = "hawser."
+NAME_LABEL = f"{OWN_LABELS}name"  # of a port: what names it on every machine
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
