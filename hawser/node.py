@@ -106,7 +106,7 @@ class Node:
         self.containers = Containers(self.runtime, net)
         self.verbs = Verbs(self.containers, self.runtime, net)
         self.mesh = Mesh(store, machine, self._check, dial=self._dial)
-        self.names = Names(store, self.mesh, net, self.containers, config.dns_port)
+        self.names = Names(store, machine, self.mesh, net, self.containers, config.dns_port)
         self.guests = Guests(net, config.run / "netns", self.names.refresh)
         self.units = Registry(store, problems)
         manager = UnitContainers(self.runtime, self.containers, self.mesh, net)

@@ -84,6 +84,8 @@ class NetAgent:
         self._repair = Repair(self._shared)
         self.objects = Objects(store)
         """Tenants, routers, policies, reserved ports and floating addresses"""
+        self.on_round: Callable[[], None] = lambda: None
+        """Called after a round: the records have been read anew"""
         self._underlay = underlay
         self._presence = Presence(store, self._endpoint)
 
@@ -268,6 +270,14 @@ class NetAgent:
         async with self._lock:
             await complete(self._ports.detach(sandbox, ifname))
 
+    async def relabel(self, sandbox: str, ifname: str, labels: Mapping[str, str | None]) -> None:
+        """Give a port these labels, and take away those that are None; nothing when there is no such port. Conflict
+        when it has just been changed by another."""
+        async with self._lock:
+            port = self._shared.intent.port(f"{sandbox}:{ifname}")
+            if port is not None and not port.leaving:
+                await complete(self._shared.intent.relabel(port, labels))
+
     async def remove_sandbox(self, sandbox: str) -> None:
         """Remove a sandbox with all its ports; nothing when it is not there. What the kernel refuses to remove now,
         `run` removes later."""
@@ -309,6 +319,7 @@ class NetAgent:
         try:
             async with self._lock:
                 await complete(self._repair.round(now, jitter, due_only=True))
+            self.on_round()
         except (NetError, StoreError, OSError) as error:
             self._repair.failed(error, now, jitter)
         deadline = self._shared.retries.deadline()

@@ -18,7 +18,7 @@ from hawser.runtime.model import ContainerSpec, State, check
 
 from ..faults import Fault
 from . import view
-from .model import port_labels
+from .model import NAME_LABEL, port_labels
 
 DOMAIN = "mesh.internal"
 DEFAULT_NETWORK = "default"
@@ -129,11 +129,26 @@ class Containers:
             raise Fault(f"no container {container}; see: hawser ps --all", "not-found")
         return found[0]
 
+    async def tell_names(self) -> None:
+        """Have the ports' records, which other machines read, name the containers that are not at their end. Conflict,
+        and the store's errors."""
+        states = {info.spec.id: (info.spec.name, info.state) for info in self._runtime.containers()}
+        for attachment in self._net.attachments():
+            if attachment.sandbox in states:
+                name, state = states[attachment.sandbox]
+                wanted = None if state is State.EXITED else name
+                if attachment.labels.get(NAME_LABEL) != wanted:
+                    await self._net.relabel(attachment.sandbox, attachment.ifname, {NAME_LABEL: wanted})
+
     def hosts(self) -> Iterator[Instance]:
-        """Running containers as names of their networks' tenants: no port, always healthy."""
+        """Running containers, and what else is attached, as names of their networks' tenants: no port, always
+        healthy."""
         running = {i.spec.id: i.spec.name for i in self._runtime.containers() if i.state is State.RUNNING}
+        borrowed = self._net.owners()
         for attachment in self._net.attachments():
             name = running.get(attachment.sandbox, "")
+            if attachment.sandbox in borrowed:
+                name = attachment.labels.get(NAME_LABEL, "")
             if LABEL.fullmatch(name):
                 yield Instance(
                     tenant=attachment.tenant,
@@ -156,7 +171,7 @@ class Containers:
             network=wiring.network,
             addresses=wiring.addresses,
             publish=wiring.publish,
-            labels=port_labels(spec.labels),
+            labels=port_labels(spec.labels) | {NAME_LABEL: spec.name},
         )
         return replace(
             spec, netns=path, dns=view.resolv_conf(attachment, DOMAIN), hosts=view.hosts(attachment, spec.hostname)

@@ -13,7 +13,7 @@ from hawser.runtime.model import ContainerSpec, Limits, LogLine, State
 from ..faults import Fault
 from . import model, view
 from .containers import REMOVE, Containers, Wiring, new_id
-from .model import ExecRequest, Interface, KillRequest, RunRequest, port_labels
+from .model import NAME_LABEL, ExecRequest, Interface, KillRequest, RunRequest, port_labels
 
 
 class Verbs:
@@ -94,7 +94,7 @@ class Verbs:
             network=wanted.network,
             ifname=ifname,
             addresses=wanted.addresses,
-            labels=port_labels(spec.labels),
+            labels=port_labels(spec.labels) | {NAME_LABEL: spec.name},
         )
         return attachment.addresses
 
@@ -120,7 +120,7 @@ class Verbs:
         """What is attached to a network."""
         names = {info.spec.id: info.spec.name for info in self._runtime.containers()}
         return [
-            view.port(attachment, names.get(attachment.sandbox, ""))
+            view.port(attachment, names.get(attachment.sandbox) or attachment.labels.get(NAME_LABEL, ""))
             for attachment in self._net.attachments()
             if (attachment.tenant, attachment.network) == (tenant, network)
         ]
