@@ -16,6 +16,7 @@ from hawser.mesh.model import Instance
 from hawser.netd import model
 from hawser.netd.agent import NetAgent
 from hawser.netd.errors import NetError
+from hawser.runtime.errors import RuntimeFault
 from hawser.store import Compacted, Store, StoreError
 from hawser.store.loop import reconcile_loop
 
@@ -90,8 +91,9 @@ class Names:
         self._failures = [f"dns {address}: {reason}" for address, reason in (await self._server.set(listeners)).items()]
         try:
             await self._containers.tell_names()
-        except (NetError, StoreError) as error:
-            self._failures.append(f"names for other machines: {error}")
+            self._containers.follow_links()
+        except (NetError, StoreError, RuntimeFault) as error:
+            self._failures.append(f"names: {error}")
         return RETRY if self._failures else None
 
     def _listener(self, network: model.Network) -> Listener:

@@ -129,6 +129,19 @@ class Runtime:
             self._containers[spec.id] = Container(record)
         return self.get(spec.id)
 
+    def rewrite_hosts(self, id: str, change: Callable[[str], str]) -> bool:
+        """Change the /etc/hosts that a container was given, running or not; whether it is another now. NotFound,
+        Unavailable. Blocks for a moment."""
+        container = self._find(id)
+        try:
+            present = self._shelf.hosts(id)
+            if present is None or (wanted := change(present)) == present:
+                return False
+            self._shelf.set_hosts(id, wanted)
+        except OSError as error:
+            raise Unavailable(f"{container.words}: its hosts file: {error.strerror}") from error
+        return True
+
     async def start(self, id: str) -> ContainerInfo:
         """Run its program; returns when exec succeeded. NotRunnable (126, 127), Invalid, Conflict, Unavailable."""
         container = self._find(id)

@@ -11,13 +11,18 @@ from hawser.runtime.model import Mount
 from ..faults import Fault
 
 SIZES = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+NONE, HOST = "none", "host"
 OWN_LABELS = "hawser."
 NAME_LABEL = f"{OWN_LABELS}name"  # of a port: what names it on every machine
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
 class RunRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A container to run; `memory` like `64M`, `publish` like `[HOST:]PORT:PORT[/PROTO]`, `volume` like `A:B[:ro]`."""
+    """A container to run; `memory` like `64M`, `publish` like `[HOST:]PORT:PORT[/PROTO]`, `volume` like `A:B[:ro]`.
+
+    `network` is a tenant's, or NONE, or HOST; `reserved` a reserved port of the tenant, which has its own network;
+    `links` like `NAME[:ALIAS]`, `expose` like `PORT[/PROTO]`.
+    """
 
     image: str
     argv: list[str]
@@ -37,6 +42,9 @@ class RunRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     hostname: str | None = None
     read_only: bool = False
     remove: bool = False
+    reserved: str | None = None
+    links: list[str] = []
+    expose: list[str] = []
 
 
 class ExecRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
