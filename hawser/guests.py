@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 
 from hawser.netd.agent import NetAgent
 from hawser.netd.errors import NetError
-from hawser.netd.intent import LINK
+from hawser.netd.model import LINK
 from hawser.store import StoreError
 from hawser.store.loop import reconcile_loop
 
@@ -70,7 +70,11 @@ class Guests:
         for sandbox in sorted(self._net.sources(OWNER)):
             async with turn(sandbox):
                 source = self._net.sources(OWNER).get(sandbox)
-                if source is None or source.startswith(LINK):
+                if source is None:
+                    continue
+                if source.startswith(LINK):  # it stays until it is detached, but not longer
+                    if not self._net.attachments(sandbox):
+                        await self._net.remove_sandbox(sandbox)
                     continue
                 known = self._watched.get(sandbox)
                 if known is not None and not ended(known):

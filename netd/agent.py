@@ -252,6 +252,15 @@ class NetAgent:
                 making = self._ports.make_sandbox(sandbox, borrowed=source, owner=owner, passing=passing)
                 await complete(making, lambda: self._ports.remove_sandbox(sandbox))
 
+    async def adopt_link(self, sandbox: str, link: str, owner: str) -> None:
+        """Have a link of the host's for a sandbox, as long as it is attached; nothing when it is there already.
+        `attach` lends it to the network's bridge, with the MAC and addresses of what is behind it. Invalid, Exists."""
+        async with self._lock:
+            known = self._shared.intent.sandboxes.get(sandbox)
+            source = f"{model.LINK}{parse.check_ifname(link)}"
+            if known is None or (known.owner, known.source) != (owner, source):
+                await complete(self._ports.adopt_link(sandbox, link, owner))
+
     def owners(self) -> Mapping[str, str]:
         """Borrowed sandboxes, and for whom."""
         return {name: kept.owner for name, kept in self._shared.intent.sandboxes.items() if kept.owner}

@@ -13,9 +13,20 @@ from typing import Protocol
 
 from . import host_rules, tenant_rules
 from .fabric import Fabric
-from .model import Address, Interface, Network, Port, derived, interface
+from .model import LINK, Address, Interface, Network, Port, derived, interface
 from .rules import Element, version
-from .specs import BridgeSpec, PortSpec, RemoteSpec, RuleSpec, SandboxSpec, Spec, TableSpec, TenantSpec, TunnelSpec
+from .specs import (
+    BorrowedSpec,
+    BridgeSpec,
+    PortSpec,
+    RemoteSpec,
+    RuleSpec,
+    SandboxSpec,
+    Spec,
+    TableSpec,
+    TenantSpec,
+    TunnelSpec,
+)
 from .transit import Transit, transit
 
 VXLAN4, VXLAN6 = 50, 70
@@ -45,7 +56,9 @@ class Kept(Protocol):
 def compile_intent(fabric: Fabric, site: Site, sandboxes: Mapping[str, Kept]) -> dict[str, Spec]:
     """What should be there; `sandboxes` are this machine's by id. A tenant without a number here has none of it yet."""
     desired: dict[str, Spec] = {
-        f"sandbox:{name}": SandboxSpec(path=kept.path, borrowed=kept.source or None) for name, kept in sandboxes.items()
+        f"sandbox:{name}": SandboxSpec(path=kept.path, borrowed=kept.source or None)
+        for name, kept in sandboxes.items()
+        if not kept.source.startswith(LINK)
     }
     present = {key for key in fabric.present(site.machine) if fabric.networks[key].tenant in site.numbers}
     for name in sorted({fabric.networks[key].tenant for key in present}):
@@ -239,9 +252,31 @@ def bare_port(fabric: Fabric, site: Site, network: Network, port: Plug) -> PortS
     )
 
 
+def whole_port(fabric: Fabric, site: Site, network: Network, port: Port) -> PortSpec:
+    """A port's link with its addresses."""
+    return replace(bare_port(fabric, site, network, port), addresses=_sorted(port.addresses))
+
+
+def borrowed_port(fabric: Fabric, site: Site, network: Network, port: Port) -> BorrowedSpec:
+    """A link of the host's that is the port."""
+    assert port.link is not None
+    own = fabric.endpoints.get(site.machine)
+    return BorrowedSpec(
+        tenant=network.tenant,
+        ifname=port_name(site.instance, port.id),
+        bridge=bridge_name(site.instance, network.key),
+        mtu=mtu_of(fabric, site, network),
+        source=port.link,
+        network=network.key,
+        underlay=own.address if own else None,
+    )
+
+
 def port_specs(fabric: Fabric, site: Site, network: Network, port: Port) -> dict[str, Spec]:
     """A port's link and rules."""
-    link = replace(bare_port(fabric, site, network, port), addresses=_sorted(port.addresses))
+    link = (
+        borrowed_port(fabric, site, network, port) if port.link is not None else whole_port(fabric, site, network, port)
+    )
     return {**port_rules(fabric, site, port), f"port:{port.id}": link, **published(site, port)}
 
 

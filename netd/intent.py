@@ -24,13 +24,12 @@ from .specs import Spec
 
 T = TypeVar("T")
 VNI_TRIES = 64
-LINK = "link:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """A namespace of this machine, kept at `path`; a borrowed one was at `source` and is there for `owner`. Source
-    LINK and a name: no namespace, but a link of the host's."""
+    """A namespace of this machine, kept at `path`; a borrowed one was at `source` and is there for `owner`. A
+    source of `model.LINK` and a name: no namespace, but a link of the host's."""
 
     path: str
     owner: str = ""

@@ -249,6 +249,7 @@ def encode_port(port: Port) -> dict[str, Any]:
         **({"qos": qos} if qos else {}),
         **({"reserved": port.reserved} if port.reserved else {}),
         **({"leaving": True} if port.leaving else {}),
+        **({"link": port.link} if port.link else {}),
     }
 
 
@@ -344,6 +345,7 @@ def parse_port(plain: Mapping[str, Any]) -> Port:
             qos=parse_qos(plain.get("qos", {})),
             reserved=plain.get("reserved"),
             leaving=plain.get("leaving", False) is True,
+            link=check_ifname(plain["link"]) if plain.get("link") else None,
         )
     except KeyError as error:
         raise Invalid(f"port: {error} is missing") from error

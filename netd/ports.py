@@ -14,7 +14,7 @@ from hawser.store import StoreError
 from . import compile as compiler
 from . import host_rules, model, parse, rounds
 from .claims import Wanted, fixed_addresses
-from .errors import Conflict, Exists, Invalid, NetError, NotFound
+from .errors import Conflict, Exists, Invalid, NetError, NotFound, Unavailable
 from .intent import Sandbox
 from .model import Address, Interface, Network, Port, Publish, Qos, Reservation
 from .shared import Shared
@@ -92,6 +92,17 @@ class Ports:
             raise
         return path
 
+    async def adopt_link(self, sandbox: str, link: str, owner: str) -> None:
+        """Know a link of the host's as a sandbox, for a port that it is to be. Invalid, Exists."""
+        shared = self._shared
+        parse.check_label(sandbox, "sandbox")
+        if sandbox in shared.intent.sandboxes:
+            raise Exists(f"sandbox {sandbox} exists; remove it first")
+        if self._of(sandbox):  # its predecessor is not quite gone
+            await self.remove_sandbox(sandbox)
+        path = str(shared.rundir / "netns" / sandbox)
+        await shared.intent.add_sandbox(sandbox, Sandbox(path=path, owner=owner, source=f"{model.LINK}{link}"))
+
     async def attach(self, sandbox: str, network: Network, wish: Wish) -> Attachment:
         """One more interface of a sandbox. Invalid, NotFound, Exists, Conflict, Unavailable; then nothing was done."""
         shared, intent, ifname = self._shared, self._shared.intent, wish.ifname
@@ -101,17 +112,22 @@ class Ports:
             if not there.leaving:
                 raise Exists(f"{sandbox} has an interface {ifname}; choose another name")
             await self._take_away(there)
+        kept = intent.sandboxes[sandbox]
+        link = kept.source.removeprefix(model.LINK) if kept.source.startswith(model.LINK) else None
+        if link is not None and network.kind is not model.Kind.BRIDGE:
+            raise Unavailable(f"network {network.key} is of kind {network.kind}; links of the host are for bridges")
         wanted = Wanted(
             machine=shared.machine,
             sandbox=sandbox,
             ifname=ifname,
-            netns=intent.sandboxes[sandbox].path,
+            netns=kept.path,
             mac=wish.mac or model.mac_of(shared.instance, f"{sandbox}:{ifname}"),
             fixed=fixed_addresses(network, wish.addresses),
             publish=checked(network, wish.publish),
             labels=wish.labels,
             qos=wish.qos,
             reserved=wish.reserved,
+            link=link,
         )
         if wish.mac is not None:
             self._check_mac(network, wanted)
@@ -153,7 +169,8 @@ class Ports:
             steps = rounds.creation(ground, "its first port here")
             rounds.all_or_nothing(steps, kernel.apply)
             shared.done(steps)
-            kernel.prepare(key, bare)
+            if wanted.link is None:
+                kernel.prepare(key, bare)
 
         prepared = shared.hands.do(prepare)
         try:

@@ -106,6 +106,21 @@ class PortSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BorrowedSpec:
+    """A link of the host's, called `source` there, lent to a tenant's bridge under the port's name; observed without a
+    `bridge` while it is not on one. `underlay` is the address that no such link may have."""
+
+    tenant: str
+    ifname: str
+    bridge: str
+    mtu: int
+    up: bool = True
+    source: str = field(compare=False)
+    network: str = field(compare=False)
+    underlay: Address | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSpec:
     """One element of a set or map of the host's table (tenant "") or a tenant's."""
 
@@ -115,7 +130,8 @@ class RuleSpec:
     value: str | None = None
 
 
-Spec = TableSpec | SandboxSpec | TenantSpec | BridgeSpec | TunnelSpec | RemoteSpec | PortSpec | RuleSpec
+Links = BridgeSpec | TunnelSpec | RemoteSpec | PortSpec | BorrowedSpec
+Spec = TableSpec | SandboxSpec | TenantSpec | Links | RuleSpec
 ORDER = (
     *("host table", "host rule", "sandbox", "tenant", "table", "rule", "bridge", "tunnel", "remote", "port"),
     *("translation", "host translation"),
@@ -127,6 +143,7 @@ LINKS = {
     TunnelSpec: "tunnel",
     RemoteSpec: "remote",
     PortSpec: "port",
+    BorrowedSpec: "port",
 }
 
 
@@ -160,8 +177,14 @@ def needs(key: str, spec: Spec) -> tuple[str, ...]:
         return (f"bridge:{key.partition(':')[2]}",)
     if isinstance(spec, RemoteSpec):
         return (f"tunnel:{spec.network}",)
+    if isinstance(spec, BorrowedSpec):
+        return (f"bridge:{spec.network}", f"rule:{spec.tenant}:frame_ports:{spec.ifname}")
     if isinstance(spec, PortSpec):
-        return (f"sandbox:{key.split(':')[1]}", f"bridge:{spec.network}", f"rule:{spec.tenant}:ports:{spec.ifname}")
+        return (
+            f"sandbox:{key.split(':')[1]}",
+            f"bridge:{spec.network}",
+            f"rule:{spec.tenant}:frame_ports:{spec.ifname}",
+        )
     return ()
 
 

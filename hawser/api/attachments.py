@@ -14,6 +14,7 @@ from aiohttp import web
 from hawser.mesh.model import LABEL
 from hawser.netd.agent import NetAgent
 from hawser.netd.errors import NetError
+from hawser.netd.model import LINK
 from hawser.netd.objects.words import parse_rate
 from hawser.netd.parse import parse_publish, parse_qos
 from hawser.netd.ports import Attachment
@@ -161,11 +162,13 @@ async def collect(request: web.Request) -> web.Response:
 
 
 async def _detach(node: Node, sandbox: str, ifname: str) -> None:
-    """Take it away; what is on its way out is gone for whoever asks: the node's rounds see to the rest."""
+    """Take it away; what is on its way out is gone for whoever asks: the node's rounds see to the rest. Of a link of
+    the host's it is told that it is not back yet."""
     try:
         await node.net.detach(sandbox, ifname)
     except NetError:
-        if any(one.ifname == ifname for one in node.net.attachments(sandbox)):
+        there = any(one.ifname == ifname for one in node.net.attachments(sandbox))
+        if there or node.net.source(sandbox).startswith(LINK):
             raise
     await _let_go(node.net, sandbox)
     node.names.refresh()

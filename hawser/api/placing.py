@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hawser.netd.drivers import netns
+from hawser.netd.model import LINK
 from hawser.netd.parse import check_ifname, parse_path
 
 from ..faults import Fault
@@ -18,6 +19,7 @@ from ..node import Node
 
 TO_OUTSIDE = "eth0"  # the interface that gets the default routes (netd.compile)
 ETHERNETS = 1024
+LOOPBACK = "lo"
 
 
 class Wish(Protocol):
@@ -28,6 +30,8 @@ class Wish(Protocol):
     pid: int | None
     link: str | None
     ifname: str | None
+    mac: str | None
+    reserved: str | None
 
     @property
     def owner(self) -> str: ...
@@ -101,7 +105,8 @@ async def make_ready(node: Node, wanted: Wish, place: Place) -> str:
     if wanted.ifname is not None:
         check_ifname(wanted.ifname)
     if place.link is not None:
-        raise Fault("links of the host are not attached yet", "unavailable")
+        await net.adopt_link(place.sandbox, _check_link(node, wanted, place), wanted.owner)
+        return place.link
     source, kept = Path(place.source), node.config.run / "netns" / place.sandbox
     names = await asyncio.to_thread(_interfaces, source)
     ifname = wanted.ifname or _free(names)
@@ -113,6 +118,23 @@ async def make_ready(node: Node, wanted: Wish, place: Place) -> str:
         raise Fault(f"{place.source} has an interface {ifname}; remove it, or choose another name", "conflict")
     await net.adopt_sandbox(place.sandbox, place.source, wanted.owner)
     return ifname
+
+
+def _check_link(node: Node, wanted: Wish, place: Place) -> str:
+    """The link. Fault when it cannot be told what is behind it, or the name is another's."""
+    assert place.link is not None
+    if place.link == LOOPBACK:
+        raise Fault("lo is the host's loopback; attach another interface", "usage")
+    if wanted.mac is None and wanted.reserved is None:
+        raise Fault(f"give the MAC of what is behind {place.link}: no other gets through (--mac, --reserved)", "usage")
+    if wanted.ifname not in (None, place.link):
+        raise Fault(
+            f"{place.link} has no namespace in which it could be called {wanted.ifname}; leave that out", "usage"
+        )
+    source = node.net.source(place.sandbox)
+    if source not in ("", f"{LINK}{place.link}"):
+        raise Fault(f"{place.sandbox} is attached already, and is {source}; choose another name", "conflict")
+    return place.link
 
 
 def _interfaces(path: Path) -> set[str]:

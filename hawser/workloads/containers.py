@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from hawser.mesh.model import LABEL, Instance
@@ -225,7 +226,7 @@ class Containers:
             for link in wanted:
                 with contextlib.suppress(Fault):
                     found[link] = self._target(link, home).addresses
-            self._runtime.rewrite_hosts(info.spec.id, lambda text, found=found: links.follow(text, found))
+            self._runtime.rewrite_hosts(info.spec.id, partial(links.follow, found=found))
 
     async def ensure_network(self, tenant: str, network: str) -> None:
         """A tenant's `default` network is made when it is first used, as docker0 is."""

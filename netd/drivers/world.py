@@ -13,6 +13,7 @@ from hawser.store.reconcile import Step, Verb
 from ..errors import NotFound
 from ..model import DEFAULT_MTU, Publish, Subnet
 from ..specs import (
+    BorrowedSpec,
     BridgeSpec,
     PortSpec,
     RemoteSpec,
@@ -24,6 +25,7 @@ from ..specs import (
     TunnelSpec,
 )
 from . import netns, wire
+from .borrowed import Borrowed
 from .links import Links
 from .overlay import Overlay
 from .place import Place
@@ -54,6 +56,7 @@ class World:
         self._host = Place(None)
         self._tenants = Tenants(self._host.netlink, instance, self._tenants_directory)
         self._table = Table(self._host, instance, "")
+        self._borrowed = Borrowed(self._host.netlink, instance, rundir / "borrowed", lambda name: self._of(name).place)
         self._inside: dict[str, Inside] = {}
 
     def close(self) -> None:
@@ -66,6 +69,7 @@ class World:
     def observe(self) -> dict[str, Spec]:
         """Everything with this node's mark."""
         found = self._sandboxes() | self._tenants.observe() | self._table.observe()
+        found |= self._borrowed.observe()
         for name in self._tenants.alive():
             inside = self._of(name)
             found |= inside.table.observe() | inside.links.observe() | inside.overlay.observe()
@@ -92,7 +96,7 @@ class World:
         """Do one step, wholly or not at all."""
         spec = step.spec
         if step.verb is Verb.DELETE:
-            self._delete(spec)
+            self._delete(step.key, spec)
         elif isinstance(spec, SandboxSpec):
             _make_sandbox(Path(spec.path), spec.borrowed)
         elif isinstance(spec, TenantSpec):
@@ -101,6 +105,8 @@ class World:
             self._tables(spec.tenant).create(spec)
         elif isinstance(spec, RuleSpec):
             self._tables(spec.tenant).set(step.verb, spec)
+        elif isinstance(spec, BorrowedSpec):
+            self._borrowed.set(step.key, spec)
         else:
             self._link(step, spec)
 
@@ -118,10 +124,13 @@ class World:
     def _tables(self, tenant: str) -> Table:
         return self._of(tenant).table if tenant else self._table
 
-    def _delete(self, spec: Spec) -> None:
+    def _delete(self, key: str, spec: Spec) -> None:
         if isinstance(spec, SandboxSpec):
             netns.remove(Path(spec.path))
+        elif isinstance(spec, BorrowedSpec):
+            self._borrowed.give_back(key)
         elif isinstance(spec, TenantSpec):
+            self._borrowed.give_all_back(spec.name)
             self._forget(spec.name)
             self._tenants.delete(spec)
         else:
