@@ -38,6 +38,7 @@ class Attachment:
     mtu: int = model.DEFAULT_MTU
     publish: tuple[Publish, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    qos: Qos = field(default_factory=Qos)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +283,7 @@ class Ports:
             mtu=compiler.mtu_of(shared.intent.fabric, shared.site, network) if network else model.DEFAULT_MTU,
             publish=port.publish,
             labels=port.labels,
+            qos=port.qos,
         )
 
     def _of(self, sandbox: str) -> list[Port]:

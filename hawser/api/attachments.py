@@ -16,7 +16,7 @@ from hawser.netd.agent import NetAgent
 from hawser.netd.errors import NetError
 from hawser.netd.model import LINK
 from hawser.netd.objects.words import parse_rate
-from hawser.netd.parse import parse_publish, parse_qos
+from hawser.netd.parse import encode_qos, parse_publish, parse_qos
 from hawser.netd.ports import Attachment
 
 from ..faults import Fault
@@ -229,6 +229,7 @@ def document(net: NetAgent, attachment: Attachment) -> Mapping[str, Any]:
         "mtu": attachment.mtu,
         "publish": [str(publish) for publish in attachment.publish],
         "labels": {name: text for name, text in attachment.labels.items() if not name.startswith(OWN_LABELS)},
+        "qos": encode_qos(attachment.qos),
         "context": context_of(attachment),
         "trouble": trouble.get(_key(attachment), ""),
     }
