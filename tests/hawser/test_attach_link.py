@@ -168,10 +168,11 @@ def test_a_link_that_goes_is_attached_when_it_comes_again(blue: NodeProcess) -> 
     assert blue.client.get("/v1/plan") == []
 
 
-def nudge(node: NodeProcess) -> None:
-    """Have the node look: a change of the records does."""
+def nudge(node: NodeProcess) -> bool:
+    """Have the node look: a change of the records does. False, for who asks again."""
     node.put_key("/hawser/netd/nudge")
     node.delete_keys("/hawser/netd/nudge")
+    return False
 
 
 @contextmanager

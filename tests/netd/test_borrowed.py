@@ -10,7 +10,7 @@ import pytest
 
 from hawser.netd import compile as compiler
 from hawser.netd import parse, specs
-from hawser.netd.drivers import borrowed, wire
+from hawser.netd.drivers import borrowed, netlink, wire
 from hawser.netd.drivers.world import World
 from hawser.netd.errors import Conflict, Invalid, NetError, NotFound
 from hawser.netd.fabric import Fabric
@@ -146,7 +146,7 @@ def test_noted_and_not_moved(world: World, desired: dict[str, Spec], monkeypatch
     spec = desired[KEY]
     make(world, {key: one for key, one in desired.items() if key != KEY})
     with monkeypatch.context() as killed:
-        killed.setattr(borrowed.netlink, "move_link", _die)
+        killed.setattr(netlink, "move_link", _die)
         with pytest.raises(KeyboardInterrupt):
             world.apply(Step(verb=Verb.CREATE, key=KEY, reason="", spec=spec))
     assert KEY in world.observe()
@@ -161,7 +161,7 @@ def test_moved_back_and_not_restored(
 ) -> None:
     make(world, desired)
     with monkeypatch.context() as killed:
-        killed.setattr(borrowed.netlink, step, _die)
+        killed.setattr(netlink, step, _die)
         with pytest.raises(KeyboardInterrupt):
             world.apply(Step(verb=Verb.DELETE, key=KEY, reason="", spec=desired[KEY]))
     assert KEY in world.observe(), "it is still to be seen to"

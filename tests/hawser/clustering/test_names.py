@@ -1,5 +1,6 @@
 """Names across machines: what is attached anywhere is found by its name everywhere its networks lead."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,8 +39,6 @@ def count(where: Path, gateway: str, name: str) -> tuple[int, int]:
 
 
 def test_names_of_containers_hold_on_every_machine(pair: Fleet) -> None:
-    import io
-
     one, two, server = pair.machines
     with etcd(server) as (url, _):
         for machine in (one, two):
@@ -52,6 +51,9 @@ def test_names_of_containers_hold_on_every_machine(pair: Fleet) -> None:
         until(lambda: count(here, "10.77.0.1", "db") == (0, 1), what="the other machine's container by its name")
         shell = ["/bin/sh", "-c", "busybox nslookup db.t.mesh.internal | grep 10.77.0."]
         assert one.client.post("/v1/containers/asks/exec", {"argv": shell})["code"] == 0
+
+        told = one.hawser("policy", "explain", "asks", "db", "80")
+        assert told.out.splitlines()[-1].startswith("ALLOWED"), told.err
 
         start(one, "db")
         until(lambda: count(here, "10.77.0.1", "db") == (0, 2), what="both that have the name")

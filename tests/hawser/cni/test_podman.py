@@ -23,6 +23,7 @@ pytestmark = [
         reason="needs podman, conmon and runc or crun, which are not here",
     ),
 ]
+OUTSIDE = ("/run/netns", "/run/runc", "/run/crun", "/var/lib/cni", "/var/lib/containers")  # made by every podman
 SETUP = """
 [containers]
 default_ulimits = []
@@ -75,6 +76,7 @@ def podman(clean: NodeProcess, rundir: Path) -> Iterator[Podman]:
     network = {"cniVersion": "0.4.0", "name": "blueweb", "plugins": [plugin | {"capabilities": capabilities}]}
     (rundir / "10-blueweb.conflist").write_text(json.dumps(network))
     assert RUNTIME is not None
+    made_by_podman = [path for path in map(Path, OUTSIDE) if not path.exists()]
     programs = {"conmon": shutil.which("conmon"), "runtime": shutil.which(RUNTIME), "name": RUNTIME}
     (rundir / "containers.conf").write_text(SETUP.format(directory=rundir, **programs))
     (rundir / ".config/containers").mkdir(parents=True)
@@ -87,6 +89,8 @@ def podman(clean: NodeProcess, rundir: Path) -> Iterator[Podman]:
     for group in Path("/sys/fs/cgroup").glob(f"**/{made.parent}"):
         for directory, _, _ in os.walk(group, topdown=False):
             os.rmdir(directory)
+    for path in made_by_podman:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def test_a_container_of_podman_s_is_on_the_tenant_s_network(clean: NodeProcess, podman: Podman) -> None:
