@@ -56,36 +56,37 @@ class Guests:
         self._wake.set()
 
     async def _once(self) -> float | None:
-        try:
-            await self.collect()
-        except (NetError, StoreError, OSError) as error:
-            log.warning("attachments of what is gone: %s; trying again", error)
-            return AGAIN * (1 + random.random())
-        return None
+        return None if await self.collect() else AGAIN * (1 + random.random())
 
-    async def collect(self) -> None:
-        """Take away what is attached to namespaces that are gone, and watch the others. NetError, StoreError."""
+    async def collect(self) -> bool:
+        """Take away what is attached to namespaces that are gone, and watch the others; whether all could be done."""
+        done = True
         for sandbox in self._watched.keys() - self._net.sources(OWNER).keys():
             self._forget(sandbox)
         for sandbox in sorted(self._net.sources(OWNER)):
-            async with turn(sandbox):
-                source = self._net.sources(OWNER).get(sandbox)
-                if source is None:
-                    continue
-                if source.startswith(LINK):  # it stays until it is detached, but not longer
-                    if not self._net.attachments(sandbox):
-                        await self._net.remove_sandbox(sandbox)
-                    continue
-                known = self._watched.get(sandbox)
-                if known is not None and not ended(known):
-                    continue
-                self._forget(sandbox)
-                pid = await asyncio.to_thread(holder, self._directory / sandbox, Path(source))
-                if pid is None:
-                    await self._net.remove_sandbox(sandbox)
-                    self._changed()
-                elif pid != BY_PATH:
-                    self._watch(sandbox, pid)
+            try:
+                async with turn(sandbox):
+                    await self._look(sandbox)
+            except (NetError, StoreError, OSError) as error:
+                log.warning("attachment %s: %s; trying again", sandbox, error)
+                done = False
+        return done
+
+    async def _look(self, sandbox: str) -> None:
+        """See to one; NetError, StoreError when it is to go and cannot yet."""
+        source, watched = self._net.sources(OWNER).get(sandbox), self._watched.get(sandbox)
+        if source is None or (watched is not None and not ended(watched)):
+            return
+        self._forget(sandbox)
+        if source.startswith(LINK):  # it stays until it is detached, but not longer
+            pid = BY_PATH if self._net.attachments(sandbox) else None
+        else:
+            pid = await asyncio.to_thread(holder, self._directory / sandbox, Path(source))
+        if pid is None:
+            await self._net.remove_sandbox(sandbox)
+            self._changed()
+        elif pid != BY_PATH:
+            self._watch(sandbox, pid)
 
     def _watch(self, sandbox: str, pid: int) -> None:
         try:

@@ -32,7 +32,7 @@ from .drivers.world import World
 from .errors import Denied, NetError
 from .fabric import Fabric
 from .intent import Intent
-from .model import Address, Endpoint, Network, Publish, Qos, Reservation
+from .model import Address, Endpoint, Network, Port, Publish, Qos, Reservation
 from .networks import Networks
 from .objects.catalogue import Objects
 from .ports import Attachment, Ports, Wish
@@ -266,9 +266,11 @@ class NetAgent:
         return {name: kept.owner for name, kept in self._shared.intent.sandboxes.items() if kept.owner}
 
     def source(self, sandbox: str) -> str:
-        """Where a borrowed sandbox is found, "" for the node's own; at its own path when only processes have it."""
+        """Where a borrowed sandbox is found, `/proc` when only processes have it; "" for the node's own."""
         kept = self._shared.intent.sandboxes.get(sandbox)
-        return kept.source if kept is not None else ""
+        if kept is None:
+            return ""
+        return "/proc" if kept.source == kept.path else kept.source
 
     def sources(self, owner: str) -> Mapping[str, str]:
         """An owner's sandboxes, with the `source` of each."""
@@ -296,6 +298,11 @@ class NetAgent:
     def attachments(self, sandbox: str | None = None) -> tuple[Attachment, ...]:
         """What a sandbox (or everybody) has, by interface name."""
         return self._ports.attachments(sandbox)
+
+    def ports(self) -> tuple[Port, ...]:
+        """This machine's ports as recorded, without those that are leaving; cheaper than `attachments`."""
+        intent = self._shared.intent
+        return tuple(port for port in intent.fabric.at(intent.machine).values() if not intent.leaving(port))
 
     def sandboxes(self) -> Mapping[str, str]:
         """Every sandbox's path, borrowed ones left out."""

@@ -86,7 +86,8 @@ async def attach(request: web.Request) -> web.Response:
     node, wanted = node_of(request), await body(request, Wanted)
     publish = [parse_publish(text) for text in wanted.publish]
     qos = parse_qos({name: limit(value) for name, value in wanted.qos.items()})
-    await node.guests.collect()  # or what a caller has just left could stand in his own way
+    if wanted.owner == OWNER:
+        await node.guests.collect()  # or what a caller has just left could stand in his own way
     place = await placing.find(node, wanted, peer(request))
     labels = labels_of(wanted, place.sandbox)
     if not wanted.reserved:

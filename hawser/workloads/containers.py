@@ -141,28 +141,28 @@ class Containers:
         """Have the ports' records, which other machines read, name the containers that are not at their end. Conflict,
         and the store's errors."""
         states = {info.spec.id: (info.spec.name, info.state) for info in self._runtime.containers()}
-        for attachment in self._net.attachments():
-            if attachment.sandbox in states:
-                name, state = states[attachment.sandbox]
+        for port in self._net.ports():
+            if port.sandbox in states:
+                name, state = states[port.sandbox]
                 wanted = None if state is State.EXITED else name
-                if attachment.labels.get(NAME_LABEL) != wanted:
-                    await self._net.relabel(attachment.sandbox, attachment.ifname, {NAME_LABEL: wanted})
+                if port.labels.get(NAME_LABEL) != wanted:
+                    await self._net.relabel(port.sandbox, port.ifname, {NAME_LABEL: wanted})
 
     def hosts(self) -> Iterator[Instance]:
         """Running containers, and what else is attached, as names of their networks' tenants: no port, always
         healthy."""
         running = {i.spec.id: i.spec.name for i in self._runtime.containers() if i.state is State.RUNNING}
         borrowed = self._net.owners()
-        for attachment in self._net.attachments():
-            name = running.get(attachment.sandbox, "")
-            if attachment.sandbox in borrowed:
-                name = attachment.labels.get(NAME_LABEL, "")
+        for port in self._net.ports():
+            name = running.get(port.sandbox, "")
+            if port.sandbox in borrowed:
+                name = port.labels.get(NAME_LABEL, "")
             if LABEL.fullmatch(name):
                 yield Instance(
-                    tenant=attachment.tenant,
+                    tenant=port.tenant,
                     service=name,
-                    id=f"{attachment.sandbox}-{attachment.ifname}",
-                    addresses=tuple(address.ip for address in attachment.addresses),
+                    id=f"{port.sandbox}-{port.ifname}",
+                    addresses=tuple(address.ip for address in port.addresses),
                     port=0,
                     machine="",
                     healthy=True,
