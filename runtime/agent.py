@@ -64,6 +64,7 @@ class Runtime:
         self._watch = Watch(self._shelf, self._forest, self._boot, on_change)
         self._containers = self._watch.containers
         self._claim = -1
+        self._torn = False
         images.in_use = self._in_use
 
     async def open(self) -> None:
@@ -93,6 +94,8 @@ class Runtime:
     async def run(self) -> None:
         """Keep a zygote at hand, until cancelled. Ends of containers are noticed without it."""
         while True:
+            if self._torn:
+                await asyncio.Event().wait()
             with contextlib.suppress(Unavailable):
                 await self._launcher.start()
                 await self._launcher.died()
@@ -321,6 +324,7 @@ class Runtime:
         async with asyncio.TaskGroup() as group:
             for id in (*self._containers, *self._watch.troubles):
                 group.create_task(self._discard(id))
+        self._torn = True  # a zygote that is started anew would keep the branches
         await self._launcher.stop()
         await self._clear()
         await asyncio.to_thread(self._forest.fell)
