@@ -34,6 +34,7 @@ SANDBOXES = f"{ROOT}/sandboxes/"
 PUBLISHED = f"{ROOT}/published/"
 TRANSIT = f"{ROOT}/transit/"
 LINK = "link:"
+OWN_LABELS = "hawser."
 
 
 class Kind(StrEnum):

@@ -11,10 +11,9 @@ from typing import Any, Literal
 import msgspec
 from aiohttp import web
 
-from hawser.mesh.model import LABEL
 from hawser.netd.agent import NetAgent
 from hawser.netd.errors import NetError
-from hawser.netd.model import LINK
+from hawser.netd.model import LINK, OWN_LABELS
 from hawser.netd.objects.words import parse_rate
 from hawser.netd.parse import encode_qos, parse_publish, parse_qos
 from hawser.netd.ports import Attachment
@@ -23,7 +22,7 @@ from ..faults import Fault
 from ..guests import OWNER, turn
 from ..node import Node
 from ..workloads.containers import DOMAIN
-from ..workloads.model import NAME_LABEL, OWN_LABELS, check_labels
+from ..workloads.model import NAME_LABEL, check_labels, named
 from ..workloads.view import resolv_conf
 from . import placing
 from .common import body, node_of, peer
@@ -90,7 +89,7 @@ async def attach(request: web.Request) -> web.Response:
         await node.guests.collect()  # or what a caller has just left could stand in his own way
     place = await placing.find(node, wanted, peer(request))
     labels = labels_of(wanted, place.sandbox)
-    if not wanted.reserved:
+    if wanted.owner == OWNER and not wanted.reserved:
         await node.containers.ensure_network(wanted.tenant, wanted.network)
     async with turn(place.sandbox):
         ifname = await placing.make_ready(node, wanted, place)
@@ -193,8 +192,7 @@ def labels_of(wanted: Wanted, sandbox: str) -> dict[str, str]:
     """The port's labels, its context and what names it among them. Fault (usage)."""
     check_labels(wanted.labels)
     name = sandbox if wanted.owner == OWNER else wanted.labels.get(POD, "")
-    named = {NAME_LABEL: name} if LABEL.fullmatch(name) else {}
-    return wanted.labels | named | {f"{CONTEXT}{key}": text for key, text in wanted.context.items()}
+    return wanted.labels | named(name) | {f"{CONTEXT}{key}": text for key, text in wanted.context.items()}
 
 
 def limit(value: int | str | None) -> int | None:

@@ -22,7 +22,7 @@ from hawser.runtime.model import ContainerSpec, State, check
 from ..faults import Fault
 from . import links, view
 from .links import Link, Target
-from .model import NAME_LABEL, port_labels
+from .model import NAME_LABEL, named, port_labels
 
 DOMAIN = "mesh.internal"
 DEFAULT_NETWORK = "default"
@@ -144,7 +144,7 @@ class Containers:
         for port in self._net.ports():
             if port.sandbox in states:
                 name, state = states[port.sandbox]
-                wanted = None if state is State.EXITED else name
+                wanted = None if state is State.EXITED else named(name).get(NAME_LABEL)
                 if port.labels.get(NAME_LABEL) != wanted:
                     await self._net.relabel(port.sandbox, port.ifname, {NAME_LABEL: wanted})
 
@@ -180,7 +180,7 @@ class Containers:
             network=wiring.network,
             addresses=wiring.addresses,
             publish=wiring.publish,
-            labels=port_labels(spec.labels) | {NAME_LABEL: spec.name},
+            labels=port_labels(spec.labels) | named(spec.name),
             reserved=wiring.reserved,
         )
         if wiring.network not in (DEFAULT_NETWORK, attachment.network):

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hawser.netd.model import Address, Interface, Publish
+from hawser.netd.model import OWN_LABELS, Address, Interface, Publish
 
 from ..faults import Fault
-from .model import OWN_LABELS, check_name
+from .model import check_name
 
 LINKS, EXPOSED = f"{OWN_LABELS}links", f"{OWN_LABELS}exposed"
 LEFT_OUT = ("HOME", "PATH")

@@ -94,7 +94,7 @@ class Verbs:
             network=wanted.network,
             ifname=ifname,
             addresses=wanted.addresses,
-            labels=port_labels(spec.labels) | {NAME_LABEL: spec.name},
+            labels=port_labels(spec.labels) | model.named(spec.name),
         )
         return attachment.addresses
 

@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,24 @@ def test_what_a_program_leaves_running_stays_attached(blue: NodeProcess) -> None
     assert len(attached(blue)) == 1
     os.kill(left, signal.SIGKILL)
     until(lambda: gone(blue), timeout=5, what="nothing left of it")
+
+
+def test_many_programs_come_and_go_at_once(blue: NodeProcess) -> None:
+    with ExitStack() as stack:
+        running = [stack.enter_context(program(blue, READY, "--name", f"p{number}")) for number in range(8)]
+        with ThreadPoolExecutor(8) as pool:
+            passing = list(pool.map(lambda number: run(blue, f"exit {number}"), range(8)))
+        assert [outcome.code for outcome in passing] == list(range(8))
+        for process in running:
+            process.kill()
+    until(lambda: gone(blue), timeout=10, what="nothing left of them")
+    assert blue.client.get("/v1/plan") == []
+
+
+def test_without_a_node_a_program_does_not_run(blue: NodeProcess) -> None:
+    blue.kill()
+    refused = run(blue, "echo ran")
+    assert (refused.code, refused.out, len(refused.err.splitlines())) == (5, "", 1)
 
 
 def test_an_attachment_outlives_the_node(blue: NodeProcess) -> None:

@@ -16,6 +16,11 @@ pytestmark = pytest.mark.root
 SLEEP = ("/bin/sleep", "1000000")
 
 
+def find_attachment(node: NodeProcess) -> dict[str, object]:
+    found: list[dict[str, object]] = node.client.get("/v1/attachments")
+    return found[0]
+
+
 def run(node: NodeProcess, *arguments: str) -> str:
     made = node.hawser("run", "-d", *arguments)
     assert made.code == 0, made.err
@@ -49,6 +54,13 @@ def test_a_container_takes_a_reserved_port(clean: NodeProcess) -> None:
     clean.hawser("rm", "-f", "a")
     run(clean, "--name", "b", "--reserved", "kept", "--net", "db", "busybox", *SLEEP)
     assert interfaces(clean, "b")[0]["addresses"] == ["10.5.0.77/24"]
+    document = "{kind: port, name: kept, network: db, addresses: [10.5.0.77], mac: 02:00:00:00:00:05, labels: {a: b}}"
+    changed = clean.hawser("apply", "-f", "-", stdin=document.encode())
+    assert changed.code == 0, changed.err
+    (port,) = clean.client.get("/v1/networks/default/db")["ports"]
+    assert port["name"] == "b", "it is called as before"
+    until(lambda: find_attachment(clean)["labels"] == {"a": "b"}, what="the reservation's new labels")
+    assert find_attachment(clean)["name"] == "b"
     clean.hawser("rm", "-f", "b")
     assert clean.client.get("/v1/networks")[0]["name"] == "db", "no default network was made on the way"
     for options, code in ((("--ip", "10.5.0.8"), 2), (("--net", "other"), 2), (("--net", "host"), 2)):
