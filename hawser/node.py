@@ -46,6 +46,7 @@ from .clustering.enter import Wanted
 from .clustering.place import Ports
 from .clustering.which import open_store
 from .faults import Fault, kind_of
+from .guests import Guests
 from .identity import address_towards, hold, machine_id, own_addresses
 from .machine import describe
 from .moving import Move, check
@@ -107,7 +108,8 @@ class Node:
         self.containers = Containers(self.runtime, net)
         self.verbs = Verbs(self.containers, self.runtime, net)
         self.mesh = Mesh(store, machine, self._check, dial=self._dial)
-        self.names = Names(store, self.mesh, net, self.containers, config.dns_port)
+        self.names = Names(store, machine, self.mesh, net, self.containers, config.dns_port)
+        self.guests = Guests(net, config.run / "netns", self.names.refresh)
         self.units = Registry(store, problems)
         manager = UnitContainers(self.runtime, self.containers, self.mesh, net)
         self.agent = Agent(store, machine, manager)
@@ -124,7 +126,7 @@ class Node:
         """Everything that goes on by itself, until `stop` or `leave`."""
         async with asyncio.TaskGroup() as group:
             parts = (
-                *(self.net, self.runtime, self.mesh, self.names, self.engine, self.agent),
+                *(self.net, self.runtime, self.mesh, self.names, self.guests, self.engine, self.agent),
                 *(self.machines, self.registration, self.watcher),
             )
             tasks = [group.create_task(self._kept(part.run()), name=type(part).__name__) for part in parts]

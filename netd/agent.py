@@ -97,6 +97,8 @@ class NetAgent:
         """Tenants, routers, policies, reserved ports and floating addresses"""
         self._encryption = Encryption(self._shared, data or rundir, lambda: self._presence.refresh(), overlay)
         self._presence = Presence(store, lambda: self._encryption.endpoint)
+        self.on_round: Callable[[], None] = lambda: None
+        """Called after a round: the records have been read anew"""
 
     @property
     def fabric(self) -> Fabric:
@@ -266,21 +268,51 @@ class NetAgent:
 
     async def adopt_sandbox(self, sandbox: str, path: str, owner: str) -> None:
         """Have another's network namespace for a sandbox, as long as it is attached to something; nothing when it is
-        there already. Invalid."""
+        there already. A path in /proc is a process's: it is not looked for there again. Invalid."""
+        source = parse.parse_path(path)
         async with self._lock:
             known = self._shared.intent.sandboxes.get(sandbox)
             if known is None or known.owner != owner:
-                making = self._ports.make_sandbox(sandbox, borrowed=parse.parse_path(path), owner=owner)
+                passing = source.startswith("/proc/")
+                making = self._ports.make_sandbox(sandbox, borrowed=source, owner=owner, passing=passing)
                 await complete(making, lambda: self._ports.remove_sandbox(sandbox))
+
+    async def adopt_link(self, sandbox: str, link: str, owner: str) -> None:
+        """Have a link of the host's for a sandbox, as long as it is attached; nothing when it is there already.
+        `attach` lends it to the network's bridge, with the MAC and addresses of what is behind it. Invalid, Exists."""
+        async with self._lock:
+            known = self._shared.intent.sandboxes.get(sandbox)
+            source = f"{model.LINK}{parse.check_ifname(link)}"
+            if known is None or (known.owner, known.source) != (owner, source):
+                await complete(self._ports.adopt_link(sandbox, link, owner))
 
     def owners(self) -> Mapping[str, str]:
         """Borrowed sandboxes, and for whom."""
         return {name: kept.owner for name, kept in self._shared.intent.sandboxes.items() if kept.owner}
 
+    def source(self, sandbox: str) -> str:
+        """Where a borrowed sandbox is found, `/proc` when only processes have it; "" for the node's own."""
+        kept = self._shared.intent.sandboxes.get(sandbox)
+        if kept is None:
+            return ""
+        return "/proc" if kept.source == kept.path else kept.source
+
+    def sources(self, owner: str) -> Mapping[str, str]:
+        """An owner's sandboxes, with the `source` of each."""
+        return {name: kept.source for name, kept in self._shared.intent.sandboxes.items() if kept.owner == owner}
+
     async def detach(self, sandbox: str, ifname: str) -> None:
         """Take an interface away. NotFound; what the kernel refuses to remove now, `run` removes later."""
         async with self._lock:
             await complete(self._ports.detach(sandbox, ifname))
+
+    async def relabel(self, sandbox: str, ifname: str, labels: Mapping[str, str | None]) -> None:
+        """Give a port these labels, and take away those that are None; nothing when there is no such port. Conflict
+        when it has just been changed by another."""
+        async with self._lock:
+            port = self._shared.intent.port(f"{sandbox}:{ifname}")
+            if port is not None and not port.leaving:
+                await complete(self._shared.intent.relabel(port, labels))
 
     async def remove_sandbox(self, sandbox: str) -> None:
         """Remove a sandbox with all its ports; nothing when it is not there. What the kernel refuses to remove now,
@@ -291,6 +323,11 @@ class NetAgent:
     def attachments(self, sandbox: str | None = None) -> tuple[Attachment, ...]:
         """What a sandbox (or everybody) has, by interface name."""
         return self._ports.attachments(sandbox)
+
+    def ports(self) -> tuple[Port, ...]:
+        """This machine's ports as recorded, without those that are leaving; cheaper than `attachments`."""
+        intent = self._shared.intent
+        return tuple(port for port in intent.fabric.at(intent.machine).values() if not intent.leaving(port))
 
     def sandboxes(self) -> Mapping[str, str]:
         """Every sandbox's path, borrowed ones left out."""
@@ -326,6 +363,7 @@ class NetAgent:
         try:
             async with self._lock:
                 await complete(self._look(now, jitter))
+            self.on_round()
         except (NetError, StoreError, OSError) as error:
             self._repair.failed(error, now, jitter)
         retry = self._shared.retries.deadline()

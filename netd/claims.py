@@ -34,6 +34,7 @@ class Wanted:
     labels: Mapping[str, str] = field(default_factory=dict)
     qos: Qos = field(default_factory=Qos)
     reserved: str | None = None
+    link: str | None = None
 
     @property
     def id(self) -> str:
@@ -198,6 +199,7 @@ def _port(network: Network, wanted: Wanted, chosen: Sequence[Address]) -> Port:
         labels=wanted.labels,
         qos=wanted.qos,
         reserved=wanted.reserved,
+        link=wanted.link,
     )
 
 

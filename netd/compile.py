@@ -14,7 +14,7 @@ from typing import Protocol
 
 from . import host_rules, switching, tenant_rules
 from .fabric import Fabric
-from .model import Kind, Network, Port
+from .model import LINK, Kind, Network, Port
 from .qos.specs import MirrorSpec, compile_port, qos_key
 from .rules import Element, version
 from .site import (
@@ -29,7 +29,7 @@ from .site import (
     rule_specs,
     uplink_name,
 )
-from .specs import BridgeSpec, PortSpec, RuleSpec, SandboxSpec, Spec, TableSpec, TenantSpec
+from .specs import BorrowedSpec, BridgeSpec, PortSpec, RuleSpec, SandboxSpec, Spec, TableSpec, TenantSpec
 from .tunnels import remote_specs, tunnel_specs
 from .wireguard.specs import SLOTS, ifname_of
 
@@ -46,7 +46,9 @@ class Kept(Protocol):
 def compile_intent(fabric: Fabric, site: Site, sandboxes: Mapping[str, Kept]) -> dict[str, Spec]:
     """What should be there; `sandboxes` are this machine's by id. A tenant without a number here has none of it yet."""
     desired: dict[str, Spec] = {
-        f"sandbox:{name}": SandboxSpec(path=kept.path, borrowed=kept.source or None) for name, kept in sandboxes.items()
+        f"sandbox:{name}": SandboxSpec(path=kept.path, borrowed=kept.source or None)
+        for name, kept in sandboxes.items()
+        if not kept.source.startswith(LINK)
     }
     here = present(fabric, site)
     for name in sorted({fabric.networks[key].tenant for key in here}):
@@ -154,9 +156,31 @@ def bare_port(fabric: Fabric, site: Site, network: Network, port: Plug) -> PortS
     )
 
 
+def whole_port(fabric: Fabric, site: Site, network: Network, port: Port) -> PortSpec:
+    """A port's link with its addresses."""
+    return replace(bare_port(fabric, site, network, port), addresses=in_order(port.addresses))
+
+
+def borrowed_port(fabric: Fabric, site: Site, network: Network, port: Port) -> BorrowedSpec:
+    """A link of the host's that is the port."""
+    assert port.link is not None
+    own = fabric.endpoints.get(site.machine)
+    return BorrowedSpec(
+        tenant=network.tenant,
+        ifname=port_name(site.instance, port.id),
+        bridge=bridge_name(site.instance, network.key),
+        mtu=mtu_of(fabric, site, network),
+        source=port.link,
+        network=network.key,
+        underlay=own.address if own else None,
+    )
+
+
 def port_specs(fabric: Fabric, site: Site, network: Network, port: Port) -> dict[str, Spec]:
     """A port's link and rules."""
-    link = replace(bare_port(fabric, site, network, port), addresses=in_order(port.addresses))
+    link = (
+        borrowed_port(fabric, site, network, port) if port.link is not None else whole_port(fabric, site, network, port)
+    )
     return {
         **port_rules(fabric, site, network, port),
         f"port:{port.id}": link,

@@ -38,7 +38,8 @@ VNI_TRIES = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """A namespace of this machine, kept at `path`; a borrowed one was at `source` and is there for `owner`."""
+    """A namespace of this machine, kept at `path`; a borrowed one was at `source` and is there for `owner`. A
+    source of `model.LINK` and a name: no namespace, but a link of the host's."""
 
     path: str
     owner: str = ""
@@ -180,6 +181,20 @@ class Intent:
         gone = replace(port, leaving=True)
         await self._store.put(model.PORTS + port.key, json.dumps(parse.encode_port(gone)).encode())
         self.fabric.put_port(gone)
+
+    async def relabel(self, port: Port, labels: Mapping[str, str | None]) -> None:
+        """Give a port these labels, and take away those that are None; nothing when it is gone. Conflict when it has
+        just been changed."""
+        entry = await self._store.get(model.PORTS + port.key)
+        if entry is None:
+            return
+        present = records.read_port(entry)
+        wanted = {name: text for name, text in {**present.labels, **labels}.items() if text is not None}
+        changed = replace(present, labels=wanted)
+        put = PutOp(entry.key, json.dumps(parse.encode_port(changed)).encode())
+        if not (await self._store.txn([unchanged(entry)], [put])).succeeded:
+            raise Conflict(f"port {port.id} has just been changed; try again")
+        self.fabric.put_port(changed)
 
     async def forget_everything(self, *, alone: bool) -> None:
         """Remove every record and claim: all there is when no other machine is there, else what is this machine's."""

@@ -36,6 +36,8 @@ ENDPOINTS = f"{ROOT}/endpoints/"
 SANDBOXES = f"{ROOT}/sandboxes/"
 PUBLISHED = f"{ROOT}/published/"
 TRANSIT = f"{ROOT}/transit/"
+LINK = "link:"
+OWN_LABELS = "hawser."
 
 
 class Kind(StrEnum):
@@ -148,7 +150,8 @@ class Port:
     """One interface of a sandbox on a network, with one address of each of the network's subnets.
 
     `machine` is where its sandbox is; `reserved` names the reservation (tenant/name) whose MAC and addresses it has.
-    `leaving`: no longer wanted, but its addresses are not given back before the kernel has let go of them.
+    `leaving`: no longer wanted, but its addresses are not given back before the kernel has let go of them. `link`: no
+    sandbox has it, but this link of the machine's is the port, lent for as long.
     """
 
     machine: str
@@ -165,6 +168,7 @@ class Port:
     mirrors: tuple[Mirror, ...] = ()
     reserved: str | None = None
     leaving: bool = False
+    link: str | None = None
 
     @property
     def id(self) -> str:

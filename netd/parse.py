@@ -274,6 +274,7 @@ def encode_port(port: Port) -> dict[str, Any]:
         **({"mirrors": encode_mirrors(port.mirrors)} if port.mirrors else {}),
         **({"reserved": port.reserved} if port.reserved else {}),
         **({"leaving": True} if port.leaving else {}),
+        **({"link": port.link} if port.link else {}),
     }
 
 
@@ -384,6 +385,7 @@ def parse_port(plain: Mapping[str, Any]) -> Port:
             mirrors=parse_mirrors(plain.get("mirrors", [])),
             reserved=plain.get("reserved"),
             leaving=plain.get("leaving", False) is True,
+            link=check_ifname(plain["link"]) if plain.get("link") else None,
         )
     except KeyError as error:
         raise Invalid(f"port: {error} is missing") from error

@@ -42,6 +42,7 @@ class Attachment:
     mtu: int = model.DEFAULT_MTU
     publish: tuple[Publish, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    qos: Qos = field(default_factory=Qos)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +70,9 @@ class Ports:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
 
-    async def make_sandbox(self, sandbox: str, *, borrowed: str = "", owner: str = "") -> str:
-        """A new network namespace, or one `borrowed` from its path; returns the path where it is kept. Invalid,
-        Exists."""
+    async def make_sandbox(self, sandbox: str, *, borrowed: str = "", owner: str = "", passing: bool = False) -> str:
+        """A new network namespace, or one `borrowed` from its path, which may be a `passing` one that soon leads
+        elsewhere; returns the path where it is kept. Invalid, Exists."""
         shared = self._shared
         parse.check_label(sandbox, "sandbox")
         if sandbox in shared.intent.sandboxes:
@@ -84,7 +85,8 @@ class Ports:
         # in whichever order a crash leaves record and namespace, the next round makes them one
         made = shared.hands.do(lambda kernel: rounds.all_or_nothing(steps, kernel.apply))
         try:
-            await shared.intent.add_sandbox(sandbox, Sandbox(path=path, owner=owner, source=borrowed))
+            source = path if passing else borrowed
+            await shared.intent.add_sandbox(sandbox, Sandbox(path=path, owner=owner, source=source))
             await made
         except BaseException as error:
             with contextlib.suppress(NetError):
@@ -95,6 +97,17 @@ class Ports:
             raise
         return path
 
+    async def adopt_link(self, sandbox: str, link: str, owner: str) -> None:
+        """Know a link of the host's as a sandbox, for a port that it is to be. Invalid, Exists."""
+        shared = self._shared
+        parse.check_label(sandbox, "sandbox")
+        if sandbox in shared.intent.sandboxes:
+            raise Exists(f"sandbox {sandbox} exists; remove it first")
+        if self._of(sandbox):  # its predecessor is not quite gone
+            await self.remove_sandbox(sandbox)
+        path = str(shared.rundir / "netns" / sandbox)
+        await shared.intent.add_sandbox(sandbox, Sandbox(path=path, owner=owner, source=f"{model.LINK}{link}"))
+
     async def attach(self, sandbox: str, network: Network, wish: Wish) -> Attachment:
         """One more interface of a sandbox. Invalid, NotFound, Exists, Conflict, Unavailable; then nothing was done."""
         shared, intent, ifname = self._shared, self._shared.intent, wish.ifname
@@ -104,17 +117,22 @@ class Ports:
             if not there.leaving:
                 raise Exists(f"{sandbox} has an interface {ifname}; choose another name")
             await self._take_away(there)
+        kept = intent.sandboxes[sandbox]
+        link = kept.source.removeprefix(model.LINK) if kept.source.startswith(model.LINK) else None
+        if link is not None and network.kind is not model.Kind.BRIDGE:
+            raise Unavailable(f"network {network.key} is of kind {network.kind}; links of the host are for bridges")
         wanted = Wanted(
             machine=shared.machine,
             sandbox=sandbox,
             ifname=ifname,
-            netns=intent.sandboxes[sandbox].path,
+            netns=kept.path,
             mac=wish.mac or model.mac_of(shared.instance, f"{sandbox}:{ifname}"),
             fixed=fixed_addresses(network, wish.addresses),
             publish=checked(network, wish.publish),
             labels=wish.labels,
             qos=wish.qos,
             reserved=wish.reserved,
+            link=link,
         )
         if wish.mac is not None:
             self._check_mac(network, wanted)
@@ -170,7 +188,8 @@ class Ports:
             steps = rounds.creation(ground, "its first port here")
             rounds.all_or_nothing(steps, kernel.apply)
             shared.done(steps)
-            kernel.prepare(key, bare)
+            if wanted.link is None:
+                kernel.prepare(key, bare)
 
         prepared = shared.hands.do(prepare)
         try:
@@ -327,6 +346,7 @@ class Ports:
             mtu=mtu_of(shared.intent.fabric, shared.site, network) if network else model.DEFAULT_MTU,
             publish=port.publish,
             labels=port.labels,
+            qos=port.qos,
         )
 
     def _of(self, sandbox: str) -> list[Port]:

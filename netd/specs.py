@@ -146,6 +146,21 @@ class PortSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BorrowedSpec:
+    """A link of the host's, called `source` there, lent to a tenant's bridge under the port's name; observed without a
+    `bridge` while it is not on one. `underlay` is the address that no such link may have."""
+
+    tenant: str
+    ifname: str
+    bridge: str
+    mtu: int
+    up: bool = True
+    source: str = field(compare=False)
+    network: str = field(compare=False)
+    underlay: Address | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSpec:
     """One element of a set or map of the host's table (tenant "") or a tenant's."""
 
@@ -155,7 +170,7 @@ class RuleSpec:
     value: str | None = None
 
 
-LinkSpec = BridgeSpec | GatewaySpec | TunnelSpec | RemoteSpec | PortSpec
+LinkSpec = BridgeSpec | GatewaySpec | TunnelSpec | RemoteSpec | PortSpec | BorrowedSpec
 Spec = TableSpec | SandboxSpec | TenantSpec | SwitchSpec | LinkSpec | QosSpec | RuleSpec
 ORDER = (
     *("host table", "host rule", "switch", "sandbox", "tenant", "table", "rule", "bridge", "gateway", "tunnel"),
@@ -173,6 +188,7 @@ LINKS = {
     RemoteSpec: "remote",
     PortSpec: "port",
     QosSpec: "qos",
+    BorrowedSpec: "port",
 }
 
 
@@ -217,6 +233,8 @@ def needs(key: str, spec: Spec) -> tuple[str, ...]:
         return (f"bridge:{key.partition(':')[2]}",)
     if isinstance(spec, RemoteSpec):
         return (f"{'clear' if key.endswith(CLEAR) else 'tunnel'}:{spec.network}",)
+    if isinstance(spec, BorrowedSpec):
+        return (f"bridge:{spec.network}", f"rule:{spec.tenant}:frame_ports:{spec.ifname}")
     if isinstance(spec, PortSpec):
         sandbox = f"sandbox:{key.split(':')[1]}"
         if spec.switch is not None:

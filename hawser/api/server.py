@@ -12,7 +12,6 @@ import errno
 import logging
 import os
 import socket
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,7 +34,7 @@ from . import (
     units,
     visibility,
 )
-from .common import NODE
+from .common import NODE, peer
 
 log = logging.getLogger("hawser.api")
 WAITING = (containers.attached, containers.wait, containers.execute)
@@ -145,15 +144,6 @@ def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def peer_uid(request: web.Request) -> int | None:
-    """The user at the other end of the socket, as the kernel saw it at connect."""
-    sock = request.transport.get_extra_info("socket") if request.transport else None
-    if sock is None or sock.family != socket.AF_UNIX:
-        return None
-    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return int(uid)
-
-
 @web.middleware
 async def completion(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let a request that changes something outlive its caller."""
@@ -165,7 +155,8 @@ async def completion(request: web.Request, handler: Handler) -> web.StreamRespon
 @web.middleware
 async def peers(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse every caller but root and the node's own user."""
-    uid = peer_uid(request)
+    caller = peer(request)
+    uid = caller[1] if caller else None
     if uid not in (0, os.geteuid()):
         raise Fault(f"user {uid} may not use this node; run as root", "denied")
     return await handler(request)

@@ -121,6 +121,22 @@ def up(index: int) -> Request:
     return _link(RTM_SETLINK, 0, f"set link {index} up", [], index=index, flags=IFF_UP, change=IFF_UP)
 
 
+def down(index: int) -> Request:
+    """Set the link with this index down."""
+    return _link(RTM_SETLINK, 0, f"set link {index} down", [], index=index, flags=0, change=IFF_UP)
+
+
+def move_link(index: int, netns: int, *, name: str | None = None, alias: str | None = None) -> Request:
+    """Move a link into the namespace of a file descriptor, where it is down; with another name and alias there."""
+    attrs = [("IFLA_NET_NS_FD", netns), ("IFLA_IFNAME", name), ("IFLA_IFALIAS", alias)]
+    return _link(RTM_SETLINK, 0, f"move link {index}", attrs, index=index)
+
+
+def rename_link(index: int, name: str) -> Request:
+    """Give a link another name."""
+    return _link(RTM_SETLINK, 0, f"rename link {index} to {name}", [("IFLA_IFNAME", name)], index=index)
+
+
 def set_link(
     name: str,
     *,

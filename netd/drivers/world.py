@@ -16,6 +16,7 @@ from ..ovs.drivers import programs
 from ..qos.drivers.tc import Tc
 from ..qos.specs import QosSpec
 from ..specs import (
+    BorrowedSpec,
     BridgeSpec,
     GatewaySpec,
     LinkSpec,
@@ -30,6 +31,7 @@ from ..specs import (
     TunnelSpec,
 )
 from . import netns, wire
+from .borrowed import Borrowed
 from .links import Links
 from .overlay import Overlay
 from .place import Place
@@ -77,6 +79,7 @@ class World:
         self._tenants = Tenants(self._host.netlink, instance, self._tenants_directory)
         self._table = Table(self._host, instance, "")
         self._switch = Switch(self._host, instance, rundir / "switch", self._tenants_directory, self._directory)
+        self._borrowed = Borrowed(self._host.netlink, instance, rundir / "borrowed", lambda name: self._of(name).place)
         self._inside: dict[str, Inside] = {}
 
     def close(self) -> None:
@@ -90,6 +93,7 @@ class World:
     def observe(self) -> dict[str, Spec]:
         """Everything with this node's mark."""
         found = self._sandboxes() | self._tenants.observe() | self._table.observe() | self._switch.observe()
+        found |= self._borrowed.observe()
         for name in self._tenants.alive():
             inside = self._of(name)
             links = inside.place.netlink.links()
@@ -136,7 +140,9 @@ class World:
 
     def _link(self, step: Step[Spec], spec: LinkSpec) -> None:
         inside = self._of(spec.tenant)
-        if isinstance(spec, GatewaySpec):
+        if isinstance(spec, BorrowedSpec):
+            self._borrowed.set(step.key, spec)
+        elif isinstance(spec, GatewaySpec):
             self._switch.set_gateway(step.key, spec)
         elif isinstance(spec, BridgeSpec):
             inside.links.set_bridge(step.verb, step.key, spec)
@@ -156,7 +162,10 @@ class World:
     def _delete(self, key: str, spec: Spec) -> None:
         if isinstance(spec, SandboxSpec):
             netns.remove(Path(spec.path))
+        elif isinstance(spec, BorrowedSpec):
+            self._borrowed.give_back(key)
         elif isinstance(spec, TenantSpec):
+            self._borrowed.give_all_back(spec.name)
             self._forget(spec.name)
             self._tenants.delete(spec)
         elif isinstance(spec, SwitchSpec):
