@@ -4,7 +4,7 @@ A field that an observation cannot give back, since it follows from the key or i
 compared.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from hawser.store.reconcile import Step, plan
@@ -211,6 +211,11 @@ def needs(key: str, spec: Spec) -> tuple[str, ...]:
             return (sandbox, f"gateway:{spec.network}")
         return (sandbox, f"bridge:{spec.network}", f"rule:{spec.tenant}:frame_ports:{spec.ifname}")
     return ()
+
+
+def stands(network: str, keys: Container[str]) -> bool:
+    """Whether a network has a bridge or a gateway among the keys of specs."""
+    return f"bridge:{network}" in keys or f"gateway:{network}" in keys
 
 
 def of_networks(keys: Iterable[str]) -> set[str]:
