@@ -28,6 +28,7 @@ class Fabric:
     _on: dict[str, dict[str, Port]] = field(default_factory=dict)
     _at: dict[str, dict[str, Port]] = field(default_factory=dict)
     _machines: dict[str, dict[str, int]] = field(default_factory=dict)
+    _having: dict[str, dict[str, int]] = field(default_factory=dict)
     _known: dict[tuple[str, str | Address], dict[str, Port]] = field(default_factory=dict)
 
     @property
@@ -43,8 +44,8 @@ class Fabric:
         self._at.setdefault(port.machine, {})[port.key] = port
         for name in _names(port):
             self._known.setdefault((port.on, name), {})[port.key] = port
-        machines = self._machines.setdefault(port.on, {})
-        machines[port.machine] = machines.get(port.machine, 0) + 1
+        _count(self._machines, port.on, port.machine, 1)
+        _count(self._having, port.machine, port.on, 1)
 
     def drop_port(self, key: str) -> Port | None:
         """Forget a port; returns it."""
@@ -57,10 +58,8 @@ class Fabric:
 
     def _forget(self, port: Port) -> None:
         """What is kept only while there is something to keep."""
-        machines = self._machines[port.on]
-        machines[port.machine] -= 1
-        if not machines[port.machine]:
-            del machines[port.machine]
+        _count(self._machines, port.on, port.machine, -1)
+        _count(self._having, port.machine, port.on, -1)
         for name in _names(port):
             sharing = self._known[port.on, name]
             sharing.pop(port.key, None)
@@ -69,7 +68,8 @@ class Fabric:
 
     def set_ports(self, ports: Iterable[Port]) -> None:
         """These ports and no others."""
-        self._ports, self._on, self._at, self._machines, self._known = {}, {}, {}, {}, {}
+        self._ports, self._on, self._at, self._known = {}, {}, {}, {}
+        self._machines, self._having = {}, {}
         for port in ports:
             self.put_port(port)
 
@@ -110,7 +110,7 @@ class Fabric:
 
     def present(self, machine: str) -> set[str]:
         """The networks a machine has to do with."""
-        own = {port.on for port in self.at(machine).values() if port.on in self.networks}
+        own = self._having.get(machine, {}).keys() & self.networks.keys()
         return {other for network in own for other in self.joined(network)}
 
     def default(self, network: Network) -> Default:
@@ -133,3 +133,11 @@ class Fabric:
 def _names(port: Port) -> set[str | Address]:
     """What others of its network know a port by."""
     return {port.mac, *(address.ip for address in port.addresses)}
+
+
+def _count(numbers: dict[str, dict[str, int]], one: str, other: str, more: int) -> None:
+    """Add to a number of a table, which has those that are not zero."""
+    row = numbers.setdefault(one, {})
+    row[other] = row.get(other, 0) + more
+    if not row[other]:
+        del row[other]

@@ -21,7 +21,7 @@ from .model import Address, Interface, Kind, Network, Port, Publish, Qos, Reserv
 from .qos.specs import qos_key
 from .shared import Shared
 from .site import SWITCH, has_plane, mtu_of
-from .specs import RuleSpec, SandboxSpec, Spec, of_networks, rank
+from .specs import RuleSpec, SandboxSpec, Spec, rank, stands
 from .world import Kernel
 
 LOOPBACK6 = IPv6Address("::1")
@@ -229,7 +229,7 @@ class Ports:
         shared, fabric, site = self._shared, self._shared.intent.fabric, self._shared.site
         joined = fabric.joined(network.key)
         here = {key for key in joined if has_plane(site, fabric.networks[key])}
-        if of_networks(shared.standing) >= here:
+        if all(stands(key, shared.standing) for key in here):
             return {}
         wants = dict[str, Spec]()
         for key in sorted(here):
@@ -350,7 +350,8 @@ class Ports:
         )
 
     def _of(self, sandbox: str) -> list[Port]:
-        return [port for port in self._shared.intent.ports.values() if port.sandbox == sandbox]
+        ports = self._shared.intent.fabric.at(self._shared.machine).values()
+        return [port for port in ports if port.sandbox == sandbox]
 
     def _specs(self, port: Port) -> dict[str, Spec]:
         """What is there of a port, the last to go first; of a network that cannot be read what was known of it."""

@@ -4,7 +4,7 @@ A field that an observation cannot give back, since it follows from the key or i
 compared.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from hawser.store.reconcile import Step, plan
@@ -243,6 +243,11 @@ def needs(key: str, spec: Spec) -> tuple[str, ...]:
     if isinstance(spec, QosSpec):
         return (key.replace("qos:", "port:", 1),)
     return ()
+
+
+def stands(network: str, keys: Container[str]) -> bool:
+    """Whether a network has a bridge or a gateway among the keys of specs."""
+    return f"bridge:{network}" in keys or f"gateway:{network}" in keys
 
 
 def of_networks(keys: Iterable[str]) -> set[str]:

@@ -45,8 +45,8 @@ def _row(kind: Kind) -> Row:
         unit="ms",
         need="< 50 ms a machine, work as the change",
         ok=p99 < 0.05 and median(many) < 2 * median(few),
-        note=f"p99 {p99 * 1000:.2f}, worst {max(many) * 1000:.2f} of {len(many):,}; with {FEW * NETWORKS * PORTS:,} ports "
-        f"{median(few) * 1000:.2f}; everything anew {anew * 1000:.0f}",
+        note=f"p99 {p99 * 1000:.2f}, worst {max(many) * 1000:.2f} of {len(many):,}; "
+        f"with {FEW * NETWORKS * PORTS:,} ports {median(few) * 1000:.2f}; everything anew {anew * 1000:.0f}",
     )
 
 
