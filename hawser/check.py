@@ -2,7 +2,7 @@
 
 Reading version numbers lies (containers, custom kernels, security modules), so each probe performs the
 operation in a throw-away process with its own network and mount namespace, and nothing of it stays. A probe
-answers None when the part works, else one line: what is missing and what to do.
+answers None when the part works (or FOUND and how), else one line: what is missing and what to do.
 """
 
 import ctypes
@@ -27,17 +27,19 @@ CLONE = {
     "pid": 0x20000000,
     "net": 0x40000000,
 }
+FOUND = "found: "
 ISOLATED = CLONE["net"] | CLONE["mnt"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One probed part; `missing` is None when it works."""
+    """One probed part; `missing` is None when it works, and `found` may say how."""
 
     part: str
     used_for: str
     required: bool
     missing: str | None
+    found: str | None = None
 
 
 def _libc() -> ctypes.CDLL:
@@ -112,6 +114,27 @@ def nftables() -> str | None:
         b"table inet p { chain n { type nat hook prerouting priority 0; ip daddr 192.0.2.1 dnat ip to 192.0.2.2; }; }"
     )
     return None if lib.nft_run_cmd_from_buffer(context, rules) == 0 else "NAT rules refused; load the module `nft_nat`"
+
+
+def limits() -> str | None:
+    if reason := isolate():
+        return reason
+    from hawser.netd.errors import NetError
+    from hawser.netd.qos import rates
+    from hawser.netd.qos.drivers import copies
+    from hawser.netd.qos.drivers.rtnl import Rtnl
+
+    lo, rtnl = 1, Rtnl()
+    try:
+        rtnl.set_queue(lo, "lo", rates.tbf(rates.bucket(10**6)))
+        copies.put(rtnl, lo, "lo", [lo])
+        rtnl.new_ifb("probe-ifb", "probe")
+    except NetError as error:
+        words = str(error).partition(";")[0]
+        return f"{words}; load the kernel modules `sch_tbf`, `ifb`, `cls_bpf` and `act_mirred`"
+    finally:
+        rtnl.close()
+    return None
 
 
 def hierarchies() -> str | None:
@@ -191,6 +214,32 @@ def _in_child(probe: Callable[[], str | None]) -> str | None:
     return answer.strip() or (None if answer else "the probe died")
 
 
+def wireguard() -> str | None:
+    """Which WireGuard there is, and what it costs."""
+    from hawser.netd.wireguard.drivers.probe import Flavour, probe
+
+    found = probe()
+    if found.flavour is Flavour.KERNEL:
+        return f"{FOUND}the kernel's: cheap"
+    if found.flavour is Flavour.USERSPACE:
+        return f"{FOUND}wireguard-go: costly, every packet passes a process"
+    return found.reason
+
+
+def openvswitch() -> str | None:
+    """Open vSwitch's programs, and whether its packets are moved by the kernel."""
+    from hawser.netd.errors import Unavailable
+    from hawser.netd.ovs.drivers import programs
+
+    try:
+        programs.find()
+    except Unavailable as error:
+        return f"{error}; networks are of kind bridge"
+    if not programs.kernel_datapath():
+        return "no kernel module `openvswitch`: in user space it is a tenth as fast; the default is bridge"
+    return None
+
+
 def etcd() -> str | None:
     program = shutil.which("etcd")
     if program is None:
@@ -213,11 +262,14 @@ PROBES: tuple[tuple[str, str, bool, Callable[[], str | None]], ...] = (
     ("namespaces", "containers, networks, labs", True, namespaces),
     ("bridge, veth", "networks, labs", True, links),
     ("nftables", "NAT, published ports, isolation", True, nftables),
+    ("tbf, ifb, mirred", "limits and mirrors of ports", False, limits),
     ("overlayfs", "containers on images", True, overlayfs),
     ("cgroups", "containers", True, hierarchies),
     ("cpu, memory, pids", "limits of containers", False, controllers),
     ("ipv6", "IPv6 addresses of networks", False, ipv6),
     ("forwarding", "networks' way out, published ports", False, forwarding),
+    ("wireguard", "encrypted networks between machines", False, wireguard),
+    ("open vswitch", "networks of kind ovs, the default with it", False, openvswitch),
     ("etcd", "clusters that hawser founds or joins as a member", False, etcd),
     ("grpc", "the client of etcd", False, grpc),
 )
@@ -226,7 +278,9 @@ PROBES: tuple[tuple[str, str, bool, Callable[[], str | None]], ...] = (
 def findings() -> Iterator[Finding]:
     """Probe everything, each part in its own process (this one must have a single thread)."""
     for part, used_for, required, probe in PROBES:
-        yield Finding(part=part, used_for=used_for, required=required, missing=_in_child(probe))
+        said = _in_child(probe)
+        found = said.removeprefix(FOUND) if said and said.startswith(FOUND) else None
+        yield Finding(part=part, used_for=used_for, required=required, missing=None if found else said, found=found)
 
 
 def findings_apart() -> list[Finding]:

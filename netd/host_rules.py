@@ -6,12 +6,19 @@ tenant, so that the answer comes back the same way (hairpin; ::1 is left alone: 
 client that is refused there tries 127.0.0.1). Tenants reach the outside masqueraded, and what conntrack cannot place is
 not let out with its private address (moby#44015). Nothing passes from one tenant to another, or in from outside, that
 was not published, and nothing of a tenant's reaches the host itself, its 127.0.0.0/8 or speaks in its name
-(CVE-2020-8558).
+(CVE-2020-8558). A switch in user space is behind a transit link, too; its tunnels come from the machine's endpoint, or
+from the encrypted overlay's address there.
+
+Addresses of the encrypted overlay, and the UDP port of the tunnels in it, are met on WireGuard's interfaces only, which
+are our own: a packet for there that finds no such interface (its process has ended) leaves by no other, whatever the
+routes say; nothing comes in that only pretends to have been encrypted; no tenant speaks to a machine's inner address.
+
+Packets between the kernel's own tunnels are not tracked: what is in them is, in the tenant's namespace.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from .model import Port, Publish
+from .model import INNER, SEALED_PORT, Address, Port, Publish
 from .rules import Element
 from .transit import POOL4, POOL6, Transit
 
@@ -20,7 +27,12 @@ CHAINS = f"""
   map any6 {{ type inet_proto . inet_service : ipv6_addr . inet_service; }}
   map one4 {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
   map one6 {{ type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }}
+  map switch4 {{ type ifname : ipv4_addr; }}
+  map switch6 {{ type ifname : ipv6_addr; }}
+  set overlays {{ type ifname; }}
+  set switches {{ type ifname; }}
   set uplinks {{ type ifname; }}
+  set tunnels {{ type inet_service; }}
   set floating4 {{ type ipv4_addr; }}
   set floating6 {{ type ipv6_addr; }}
   chain translate {{
@@ -31,11 +43,18 @@ CHAINS = f"""
     dnat ip6 to meta l4proto . th dport map @any6
   }}
   chain raw {{ type filter hook prerouting priority raw; policy accept;
+    iifname != @uplinks udp dport @tunnels fib daddr type local notrack accept
     iifname @uplinks ip daddr 127.0.0.0/8 drop
     iifname @uplinks ip saddr @floating4 accept
     iifname @uplinks ip6 saddr @floating6 accept
     iifname @uplinks ip saddr != {POOL4} drop
     iifname @uplinks ip6 saddr != {{ {POOL6}, fe80::/10, ff00::/8, :: }} drop
+    iifname != "lo" iifname != @overlays ip6 saddr {INNER} drop
+    iifname != "lo" iifname != @overlays iifname != @switches ip6 daddr {INNER} drop
+    iifname != "lo" iifname != @overlays meta nfproto ipv6 udp dport {SEALED_PORT} drop
+  }}
+  chain raw_output {{ type filter hook output priority raw; policy accept;
+    udp dport @tunnels notrack
   }}
   chain prerouting {{ type nat hook prerouting priority dstnat; policy accept;
     fib daddr type local jump translate
@@ -48,8 +67,16 @@ CHAINS = f"""
     oifname @uplinks ip saddr {POOL4} masquerade
     oifname @uplinks ip6 saddr {POOL6} masquerade
     oifname @uplinks accept
+    oifname != @overlays snat ip to iifname map @switch4
+    oifname != @overlays snat ip6 to iifname map @switch6
     ip saddr {POOL4} masquerade
     ip6 saddr {POOL6} masquerade
+  }}
+  chain sealed {{ type filter hook postrouting priority filter; policy accept;
+    oifname "lo" accept
+    oifname @overlays accept
+    ip6 daddr {INNER} drop
+    meta nfproto ipv6 udp dport {SEALED_PORT} drop
   }}
   chain forward {{ type filter hook forward priority filter; policy accept;
     iifname != @uplinks oifname != @uplinks accept
@@ -68,6 +95,7 @@ CHAINS = f"""
     iifname != "lo" ip6 daddr {POOL6} drop
   }}
 """
+VXLAN = "4789"
 PUBLISHED = ("any4", "any6", "one4", "one6")
 OWN_FIRST, OWN_ROOM = 49152, 16384
 
@@ -75,6 +103,29 @@ OWN_FIRST, OWN_ROOM = 49152, 16384
 def of_tenant(uplink: str) -> Iterator[Element]:
     """The elements of a tenant."""
     yield "uplinks", uplink, None
+
+
+def of_overlays(interfaces: Iterable[str]) -> Iterator[Element]:
+    """The elements of the encrypted overlay: WireGuard's interfaces, whether or not they are there."""
+    for ifname in interfaces:
+        yield "overlays", ifname, None
+
+
+def of_tunnels() -> Iterator[Element]:
+    """The elements of a machine that has tunnels (RFC 7348's port)."""
+    yield "tunnels", VXLAN, None
+
+
+def of_switch(uplink: str, transit: Transit, endpoint: Address | None, ports: Iterable[int]) -> Iterator[Element]:
+    """The elements of a switch behind a transit link: it takes the tunnels to these UDP ports, and speaks for
+    `endpoint`."""
+    yield "uplinks", uplink, None
+    yield "switches", uplink, None
+    if endpoint is not None:
+        yield f"switch{endpoint.version}", uplink, str(endpoint)
+        for port in ports:
+            yield "any4", f"udp . {port}", f"{transit.tenant4.ip} . {port}"
+            yield "any6", f"udp . {port}", f"{transit.tenant6.ip} . {port}"
 
 
 def inner_port(publish: Publish) -> int:

@@ -19,6 +19,9 @@ Subnet = IPv4Network | IPv6Network
 IFNAME_MAX = 15
 DEFAULT_MTU = 1500
 VNI_MIN, VNI_MAX = 1, (1 << 24) - 1
+VXLAN_PORT, SEALED_PORT = 4789, 4792
+INNER = IPv6Network("fd68:6177:7267::/64")
+"""Machines' addresses inside the encrypted overlay (RFC 4193), where tunnels have a UDP port of their own"""
 ROOT = "/hawser/netd"
 TENANTS = f"{ROOT}/tenants/"
 NETWORKS = f"{ROOT}/networks/"
@@ -33,6 +36,8 @@ ENDPOINTS = f"{ROOT}/endpoints/"
 SANDBOXES = f"{ROOT}/sandboxes/"
 PUBLISHED = f"{ROOT}/published/"
 TRANSIT = f"{ROOT}/transit/"
+LINK = "link:"
+OWN_LABELS = "hawser."
 
 
 class Kind(StrEnum):
@@ -40,6 +45,13 @@ class Kind(StrEnum):
 
     BRIDGE = "bridge"
     OVS = "ovs"
+
+
+class Tunnel(StrEnum):
+    """What carries a network between machines: RFC 7348 or RFC 8926. Bridges have VXLAN."""
+
+    VXLAN = "vxlan"
+    GENEVE = "geneve"
 
 
 class Default(StrEnum):
@@ -69,9 +81,9 @@ class Network:
     """One tenant's network: at most one IPv4 and one IPv6 subnet, the gateway's address in each.
 
     The gateway is on every machine alike. `internal` networks have no way out and none in. `mtu` None takes the
-    underlay's less the tunnel's headers; `vni` is the tunnel's key (RFC 7348), 0 until it is given one; `multicast`
-    lets broadcast and multicast frames pass between machines; `encrypted` refuses tunnels in the clear; `default`
-    None takes the tenant's.
+    underlay's less the tunnel's headers; `vni` is the key in its `tunnel`, 0 until it is given one; `multicast`
+    lets broadcast and multicast frames pass between machines; `encrypted` refuses tunnels in the clear, but where
+    `insecure` agrees to them: to and from machines that have no WireGuard. `default` None takes the tenant's.
     """
 
     tenant: str
@@ -79,11 +91,13 @@ class Network:
     subnets: tuple[Subnet, ...]
     gateways: tuple[Address, ...]
     kind: Kind = Kind.BRIDGE
+    tunnel: Tunnel = Tunnel.VXLAN
     internal: bool = False
     mtu: int | None = None
     vni: int = 0
     multicast: bool = False
     encrypted: bool = False
+    insecure: bool = False
     default: Default | None = None
 
     @property
@@ -123,11 +137,21 @@ class Qos:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """A copy of every frame of one direction goes to another port of the tenant on the same machine, by its id; none
+    while that port is not there."""
+
+    direction: Direction
+    to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
     """One interface of a sandbox on a network, with one address of each of the network's subnets.
 
     `machine` is where its sandbox is; `reserved` names the reservation (tenant/name) whose MAC and addresses it has.
-    `leaving`: no longer wanted, but its addresses are not given back before the kernel has let go of them.
+    `leaving`: no longer wanted, but its addresses are not given back before the kernel has let go of them. `link`: no
+    sandbox has it, but this link of the machine's is the port, lent for as long.
     """
 
     machine: str
@@ -141,8 +165,10 @@ class Port:
     publish: tuple[Publish, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     qos: Qos = field(default_factory=Qos)
+    mirrors: tuple[Mirror, ...] = ()
     reserved: str | None = None
     leaving: bool = False
+    link: str | None = None
 
     @property
     def id(self) -> str:
@@ -278,7 +304,8 @@ class Floating:
 class Endpoint:
     """Where a machine takes tunnels: its address in the underlay and that link's MTU; under the machine's lease.
 
-    `public_key` (base64) and `inner`, its address inside the encrypted overlay, where it speaks WireGuard.
+    Where it speaks WireGuard, `inner` is its address inside the encrypted overlay, and `public_key` has a key in base64
+    for each of its slots, with a comma between; slot 0 is at `wireguard_port`, slot 1 at the port after it.
     """
 
     machine: str

@@ -6,8 +6,8 @@ from typing import Any
 from hawser.store import Compare
 
 from . import ipam, parse
-from .errors import Conflict, Exists, Unavailable
-from .model import Kind, Network
+from .errors import Conflict, Exists
+from .model import Network
 from .objects import checks
 from .shared import Shared
 
@@ -21,14 +21,6 @@ class Networks:
     async def create(self, network: Network, spec: Mapping[str, Any]) -> Network:
         """Make `network`, parsed from `spec`; without subnets it gets free ones. Exists, Conflict, Unavailable."""
         shared = self._shared
-        if network.kind is not Kind.BRIDGE:
-            raise Unavailable(
-                f"network {network.key}: this version makes networks of kind bridge only; leave the kind out"
-            )
-        if network.encrypted:
-            raise Unavailable(
-                f"network {network.key}: this version has no encrypted tunnels; create it without encryption"
-            )
         await shared.intent.load()
         if network.key in shared.intent.networks:
             raise Exists(f"network {network.key} exists; choose another name or remove it")

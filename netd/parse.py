@@ -18,22 +18,26 @@ from .model import (
     VNI_MIN,
     Address,
     Default,
+    Direction,
     Endpoint,
     Interface,
     Kind,
+    Mirror,
     Network,
     Port,
     Publish,
     Qos,
     Subnet,
+    Tunnel,
 )
 
 T = TypeVar("T")
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 KNOWN = (
-    *("default", "encrypted", "gateways", "internal", "kind", "mtu", "multicast", "name", "subnets", "tenant", "vni"),
+    *("default", "encrypted", "gateways", "insecure", "internal", "kind", "mtu", "multicast", "name", "subnets"),
+    *("tenant", "tunnel", "vni"),
 )
-FLAGS = ("internal", "multicast", "encrypted")
+FLAGS = ("internal", "multicast", "encrypted", "insecure")
 MTU_MIN, MTU6_MIN, MTU_MAX = 576, 1280, 65535
 PROTOS = ("tcp", "udp")
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -88,15 +92,22 @@ def parse_network(spec: Mapping[str, Any]) -> Network:
             check_label(spec.get(key), key)
         except Invalid as error:
             problems.append(str(error))
-    kind, default, vni = spec.get("kind", "bridge"), spec.get("default"), spec.get("vni", 0)
+    kind, default, vni = spec.get("kind", _kind_of(spec.get("tunnel"))), spec.get("default"), spec.get("vni", 0)
     if not isinstance(kind, str) or kind not in list(Kind):
         problems.append(f"kind {kind!r}: known kinds: {', '.join(Kind)}")
+    tunnel = spec.get("tunnel", "geneve" if kind == "ovs" else "vxlan")
+    if not isinstance(tunnel, str) or tunnel not in list(Tunnel):
+        problems.append(f"tunnel {tunnel!r}: known tunnels: {', '.join(Tunnel)}")
+    elif tunnel != "vxlan" and kind == "bridge":
+        problems.append(f"tunnel {tunnel}: networks of kind bridge have vxlan; choose kind ovs")
     if default is not None and (not isinstance(default, str) or default not in list(Default)):
         problems.append(f"default {default!r}: give {' or '.join(Default)}")
     flags = {name: spec.get(name, False) for name in FLAGS}
     problems += [
         f"{name} {value!r}: give true or false" for name, value in flags.items() if not isinstance(value, bool)
     ]
+    if flags["insecure"] is True and flags["encrypted"] is False:
+        problems.append("insecure: only an encrypted network can agree to go without; set encrypted, or leave it out")
     if not isinstance(vni, int) or isinstance(vni, bool) or (vni and not VNI_MIN <= vni <= VNI_MAX):
         problems.append(f"vni {vni!r}: give {VNI_MIN}-{VNI_MAX}")
     subnets: tuple[Subnet, ...] = _parsed(spec.get("subnets", ()), ip_network, "subnet", problems)
@@ -109,6 +120,7 @@ def parse_network(spec: Mapping[str, Any]) -> Network:
         tenant=spec["tenant"],
         name=spec["name"],
         kind=Kind(kind),
+        tunnel=Tunnel(tunnel),
         subnets=subnets,
         gateways=gateways,
         mtu=spec.get("mtu"),
@@ -116,6 +128,11 @@ def parse_network(spec: Mapping[str, Any]) -> Network:
         default=None if default is None else Default(default),
         **flags,
     )
+
+
+def _kind_of(tunnel: object) -> str:
+    """The kind of a network that only says what carries it."""
+    return "ovs" if tunnel == "geneve" else "bridge"
 
 
 def _parsed(texts: object, parse: Callable[[str], T], what: str, problems: list[str]) -> tuple[T, ...]:
@@ -215,12 +232,18 @@ def encode_qos(qos: Qos) -> dict[str, int]:
     return {name: value for name in QOS if (value := getattr(qos, name)) is not None}
 
 
+def encode_mirrors(mirrors: Sequence[Mirror]) -> list[dict[str, str]]:
+    """The plain form that `parse_mirrors` reads back."""
+    return [{"direction": str(mirror.direction), "to": mirror.to} for mirror in mirrors]
+
+
 def encode_network(network: Network) -> dict[str, Any]:
     """The plain form that `parse_network` reads back."""
     return {
         "tenant": network.tenant,
         "name": network.name,
         "kind": str(network.kind),
+        "tunnel": str(network.tunnel),
         "subnets": [str(subnet) for subnet in network.subnets],
         "gateways": [str(gateway) for gateway in network.gateways],
         "internal": network.internal,
@@ -228,6 +251,7 @@ def encode_network(network: Network) -> dict[str, Any]:
         "vni": network.vni,
         "multicast": network.multicast,
         "encrypted": network.encrypted,
+        **({"insecure": True} if network.insecure else {}),
         "default": None if network.default is None else str(network.default),
     }
 
@@ -247,8 +271,10 @@ def encode_port(port: Port) -> dict[str, Any]:
         "publish": [str(publish) for publish in port.publish],
         **({"labels": dict(port.labels)} if port.labels else {}),
         **({"qos": qos} if qos else {}),
+        **({"mirrors": encode_mirrors(port.mirrors)} if port.mirrors else {}),
         **({"reserved": port.reserved} if port.reserved else {}),
         **({"leaving": True} if port.leaving else {}),
+        **({"link": port.link} if port.link else {}),
     }
 
 
@@ -311,6 +337,20 @@ def parse_qos(plain: object) -> Qos:
     return Qos(**{str(name): value for name, value in plain.items()})
 
 
+def parse_mirrors(plain: object) -> tuple[Mirror, ...]:
+    """Mirrors of a port, sorted; Invalid."""
+    if not isinstance(plain, list):
+        raise Invalid(f"mirrors {plain!r}: give a list")
+    found = set()
+    for one in plain:
+        sandbox, _, ifname = str(one.get("to")).partition(":") if isinstance(one, Mapping) else ("", "", "")
+        if not isinstance(one, Mapping) or set(one) != {"direction", "to"} or one["direction"] not in list(Direction):
+            raise Invalid(f"mirror {one!r}: give direction ({' or '.join(Direction)}) and to")
+        to = f"{check_label(sandbox, 'sandbox')}:{check_ifname(ifname)}"
+        found.add(Mirror(direction=Direction(one["direction"]), to=to))
+    return tuple(sorted(found, key=lambda mirror: (mirror.direction, mirror.to)))
+
+
 def parse_path(text: object) -> str:
     """The path of a namespace, absolute; Invalid."""
     if not isinstance(text, str) or not text.startswith("/") or not text.isprintable():
@@ -342,8 +382,10 @@ def parse_port(plain: Mapping[str, Any]) -> Port:
             publish=tuple(parse_publish(publish) for publish in plain["publish"]),
             labels=check_labels(plain.get("labels", {})),
             qos=parse_qos(plain.get("qos", {})),
+            mirrors=parse_mirrors(plain.get("mirrors", [])),
             reserved=plain.get("reserved"),
             leaving=plain.get("leaving", False) is True,
+            link=check_ifname(plain["link"]) if plain.get("link") else None,
         )
     except KeyError as error:
         raise Invalid(f"port: {error} is missing") from error

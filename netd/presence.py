@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from hawser.store import Store, StoreError
+from hawser.store.background import background
 from hawser.store.session import open_session
 
 from . import model, parse
@@ -20,14 +21,24 @@ TTL, LOOK, AGAIN = 30.0, 6.0, 1.0
 log = logging.getLogger(__name__)
 
 
-class Presence:
-    """`describe` says what the endpoint is now."""
+async def _pass_on(one: asyncio.Event, other: asyncio.Event) -> None:
+    await one.wait()
+    other.set()
 
-    def __init__(self, store: Store, describe: Callable[[], Endpoint]) -> None:
+
+class Presence:
+    """`describe` says what the endpoint is now; None: there is none, and nothing is told."""
+
+    def __init__(self, store: Store, describe: Callable[[], Endpoint | None]) -> None:
         self._store = store
+        self._news = asyncio.Event()
         self._describe = describe
         self.trouble = ""
         """Why the others do not know this machine"""
+
+    def refresh(self) -> None:
+        """What `describe` says has changed: tell it now."""
+        self._news.set()
 
     async def run(self) -> None:
         """Be known, until cancelled."""
@@ -41,13 +52,17 @@ class Presence:
 
     async def _keep(self) -> None:
         told: Endpoint | None = None
-        async with open_session(self._store, TTL, outliving=True) as session:
-            while not session.lost.is_set():
+        opened = open_session(self._store, TTL, outliving=True)
+        async with opened as session, background(_pass_on(session.lost, self._news)):
+            while True:
+                self._news.clear()
+                if session.lost.is_set():
+                    return
                 endpoint = self._describe()
-                if endpoint != told:
+                if endpoint is not None and endpoint != told:
                     value = json.dumps(parse.encode_endpoint(endpoint)).encode()
                     await self._store.put(model.ENDPOINTS + endpoint.machine, value, lease=session.lease)
                     told, self.trouble = endpoint, ""
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK):
-                        await session.lost.wait()
+                        await self._news.wait()

@@ -5,21 +5,22 @@ back in the round that finds nothing left of it. Time and jitter are arguments.
 """
 
 import contextlib
-import functools
+from collections.abc import Mapping, Sequence
 
 from hawser.store import StoreError
-from hawser.store.reconcile import Step
+from hawser.store.reconcile import Step, Verb
 
 from . import compile as compiler
 from . import rounds, specs
 from .errors import NetError
-from .fabric import Fabric
-from .policy.flush import stale
 from .shared import Shared
+from .site import has_plane
 from .specs import Spec, TenantSpec
-from .world import Kernel
 
 ALL = "netd:"
+THOROUGH = 25.0
+LINKS = ("switch:", "gateway:", "port:")
+LACKING = "kind ovs needs Open vSwitch on this machine; apt-get install openvswitch-switch"
 
 
 class Repair:
@@ -27,13 +28,19 @@ class Repair:
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
+        self._looked = -THOROUGH
 
     async def plan(self) -> tuple[Step[Spec], ...]:
         """What a round would do now."""
         shared = self._shared
         await shared.intent.load()
         shared.claims.remember(shared.intent.fabric.ports.values())
-        shared.mtu, observed = await shared.hands.do(lambda kernel: (kernel.uplink_mtu(), kernel.observe()))
+        shared.mtu, shared.underlay_mtu, shared.datapath, observed = await shared.hands.do(
+            lambda kernel: (
+                *(kernel.uplink_mtu(), kernel.uplink_mtu(shared.underlay)),
+                *(shared.datapath or kernel.datapath(), kernel.observe()),
+            )
+        )
         shared.standing = dict(observed)
         return shared.intent.steps(shared.intent.desired(shared.site), observed)
 
@@ -45,19 +52,35 @@ class Repair:
         outcome = await shared.hands.do(lambda kernel: rounds.run(steps, kernel.apply, late))
         shared.done(outcome.done)
         failures = {key: str(error) for key, error in outcome.failures.items()} | shared.intent.unreadable
+        failures |= await self._switch(now, outcome.done, thorough=not due_only)
         done = {step.key for step in outcome.done}
         left = len(shared.intent.ports)
         failures |= await self._release_gone({step.key for step in steps} - done)
         if len(shared.intent.ports) < left:  # with its last port here a network goes, too
             with contextlib.suppress(NetError):
                 await shared.shed()
-        failures |= await self._settle()
+        failures |= await shared.settle(spec.name for spec in shared.standing.values() if isinstance(spec, TenantSpec))
         for status in shared.retries.statuses():
             if status.key not in late and status.key not in failures:
                 shared.retries.succeeded(status.key)
         for key, reason in failures.items():
             shared.retries.failed(key, reason, now, jitter=jitter)
         return outcome
+
+    async def _switch(self, now: float, done: Sequence[Step[Spec]], *, thorough: bool) -> Mapping[str, str]:
+        """Bring the switch to the fabric; now and then, and when asked, by looking at what is there."""
+        shared = self._shared
+        fabric, site = shared.intent.fabric, shared.site
+        thorough = thorough or now - self._looked >= THOROUGH
+        remade = {step.key for step in done if step.verb is not Verb.DELETE and step.key.startswith(LINKS)}
+        failures = dict(await shared.switch.follow(fabric, site, thorough=thorough, remade=remade))
+        if thorough:
+            self._looked = now
+        return failures | {
+            f"network:{key}": LACKING
+            for key in fabric.present(shared.machine)
+            if not has_plane(site, fabric.networks[key])
+        }
 
     def failed(self, error: Exception, now: float, jitter: float) -> None:
         """Nothing could be seen: the next round will tell."""
@@ -73,23 +96,10 @@ class Repair:
         steps = specs.steps({}, shared.standing)
         outcome = await shared.hands.do(lambda kernel: rounds.run(steps, kernel.apply))
         shared.done(outcome.done)
+        await shared.switch.leave(shared.site)
         for key, error in outcome.failures.items():
             shared.wake()
             raise NetError(f"cannot remove {key}: {error}") from error
-
-    async def _settle(self) -> dict[str, str]:
-        """Cut the connections that policies allow no longer, of every tenant of which that is not known to be done;
-        says what failed."""
-        shared, fabric = self._shared, self._shared.intent.fabric
-        failures: dict[str, str] = {}
-        here = {spec.name for spec in shared.standing.values() if isinstance(spec, TenantSpec)}
-        for tenant in sorted(here - shared.settled) if not shared.intent.unreadable else ():
-            try:
-                await shared.hands.do(functools.partial(_revise, fabric, tenant))
-                shared.settled.add(tenant)
-            except NetError as error:
-                failures[f"connections:{tenant}"] = str(error)
-        return failures
 
     async def _release_gone(self, pending: set[str]) -> dict[str, str]:
         """Give back what ports hold that are no longer wanted and no longer there; says what failed."""
@@ -106,7 +116,3 @@ class Repair:
             except (NetError, StoreError) as error:
                 failures[f"port:{port.id}"] = str(error)
         return failures
-
-
-def _revise(fabric: Fabric, tenant: str, kernel: Kernel) -> int:
-    return kernel.revise(tenant, lambda found: stale(fabric, tenant, found))

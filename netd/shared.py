@@ -5,7 +5,8 @@ given back. Whatever is cut off in between, a plan shows it and a round finishes
 last known to hold: only a hint, by which an attachment makes what is missing and not what is there.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import functools
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -14,11 +15,13 @@ from hawser.store.reconcile import Retries, Step, Verb
 
 from . import rounds
 from .claims import Claims
-from .compile import Site
+from .errors import NetError
+from .fabric import Fabric
 from .intent import Intent
-from .model import DEFAULT_MTU
-from .policy.flush import changed
-from .specs import Spec, TenantSpec, rank
+from .model import DEFAULT_MTU, Address
+from .policy.flush import changed, stale
+from .site import Site
+from .specs import Spec, TenantSpec, of_networks, rank
 from .world import Kernel
 
 T = TypeVar("T")
@@ -32,9 +35,25 @@ class Hands(Protocol):
         ...
 
 
+class Plane(Protocol):
+    """The switch of networks of kind `ovs`, brought to the fabric after the kernel was."""
+
+    async def follow(
+        self, fabric: Fabric, site: Site, *, thorough: bool = False, remade: Collection[str] = ()
+    ) -> Mapping[str, str]:
+        """Only what differs from the last time, or `thorough` from what is there; `remade` are links that were made
+        anew. Says by key what failed and why."""
+        ...
+
+    async def leave(self, site: Site) -> None:
+        """Take away everything. NetError."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class Shared:
-    """One node's; `mtu` is the uplink's as last seen, `wake` has the loop look now. `settled` are the tenants whose
+    """One node's; `underlay` is where it takes the others' tunnels; `mtu` is the uplink's, `underlay_mtu` the MTU there
+    and `datapath` Open vSwitch's, as last seen; `wake` has the loop look now. `settled` are the tenants whose
     connections are known to be such as their policies allow: at first none, since nobody knows what the process before
     this one left undone."""
 
@@ -45,9 +64,13 @@ class Shared:
     intent: Intent
     claims: Claims
     hands: Hands
+    switch: Plane
     wake: Callable[[], None]
     retries: Retries = field(default_factory=Retries)
     mtu: int = DEFAULT_MTU
+    underlay: Address | None = None
+    underlay_mtu: int = DEFAULT_MTU
+    datapath: str = ""
     standing: dict[str, Spec] = field(default_factory=dict)
     settled: set[str] = field(default_factory=set)
 
@@ -60,6 +83,8 @@ class Shared:
             tenants=str(self.rundir / "tenants"),
             mtu=self.mtu,
             numbers=self.intent.numbers,
+            datapath=self.datapath,
+            switch=str(self.rundir / "switch"),
         )
 
     def missing(self, wanted: Mapping[str, Spec]) -> dict[str, Spec]:
@@ -74,6 +99,20 @@ class Shared:
                 self.standing.pop(step.key, None)
             else:
                 self.standing[step.key] = step.spec
+
+    async def settle(self, tenants: Iterable[str]) -> dict[str, str]:
+        """Cut the connections that policies allow no longer, of those of the tenants here of which that is not known to
+        be done; says by key what failed. Half of the records cut nobody."""
+        failures: dict[str, str] = {}
+        for tenant in sorted({*tenants} - self.settled) if not self.intent.unreadable else ():
+            if f"tenant:{tenant}" not in self.standing:
+                continue
+            try:
+                await self.hands.do(functools.partial(_revise, self.intent.fabric, tenant))
+                self.settled.add(tenant)
+            except NetError as error:
+                failures[f"connections:{tenant}"] = str(error)
+        return failures
 
     async def remove(self, specs: Mapping[str, Spec]) -> None:
         """Remove these things, the last first, as far as they can be; raises the first failure, the rest is left to the
@@ -92,13 +131,18 @@ class Shared:
 
     async def shed(self) -> None:
         """Remove what stands and nobody wants any more: networks and tenants whose last port went."""
-        bridges = {key.removeprefix("bridge:") for key in self.standing if key.startswith("bridge:")}
-        if self.intent.unreadable or bridges <= self.intent.fabric.present(self.machine):
+        here = of_networks(self.standing)
+        if self.intent.unreadable or here <= self.intent.fabric.present(self.machine):
             return
         wanted = self.intent.desired(self.site)
         unwanted = [(key, spec) for key, spec in self.standing.items() if key not in wanted]
         await self.remove(dict(sorted(unwanted, key=lambda item: rank(*item))))
+        await self.switch.follow(self.intent.fabric, self.site)
+
+
+def _revise(fabric: Fabric, tenant: str, kernel: Kernel) -> int:
+    return kernel.revise(tenant, lambda found: stale(fabric, tenant, found))
 
 
 def _goes_along(key: str) -> bool:
-    return not key.startswith(("tunnel:", "port:", "floating:"))
+    return not key.startswith(("tunnel:", "clear:", "port:", "floating:"))

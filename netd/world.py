@@ -9,7 +9,7 @@ from typing import Protocol
 
 from hawser.store.reconcile import Step
 
-from .model import Publish, Subnet
+from .model import Address, Interface, Publish, Subnet
 from .policy.flush import Connection
 from .specs import PortSpec, RuleSpec, Spec
 
@@ -37,8 +37,21 @@ class Kernel(Protocol):
         """Cut those of a tenant's connections that are `stale`, and no others; returns how many."""
         ...
 
-    def uplink_mtu(self) -> int:
-        """The MTU of the link with the default route; 1500 without one."""
+    def datapath(self) -> str:
+        """Open vSwitch's datapath here: `system`, the kernel's, `netdev`, in user space, or "" without Open vSwitch."""
+        ...
+
+    def at_switch(self, switch: str, act: Callable[[], None]) -> None:
+        """Do something in the namespace at `switch`, "" the host's. NotFound."""
+        ...
+
+    def join_switch(self, ifname: str, addresses: Sequence[Interface], gateways: Sequence[Address], mtu: int) -> None:
+        """Give the way out of the switch's namespace addresses and default routes; can be done twice. NotFound: the
+        switch has not made it."""
+        ...
+
+    def uplink_mtu(self, address: Address | None = None) -> int:
+        """The MTU of the link with this address, else of that with the default route; 1500 without one."""
         ...
 
     def used_subnets(self) -> list[Subnet]:

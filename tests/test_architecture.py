@@ -48,6 +48,7 @@ IMPURE = {
     "store.open": "opens engines",
     "store.session": "keeps a lease, waits for its turn",
     "store.embedded.memory": "an engine",
+    "netd.encryption": "the agent of a machine's encrypted overlay",
     "netd.presence": "the agent of a machine's tunnel endpoint",
     "mesh.follower": "a task of the agent: follows the catalog's watch",
     "mesh.keeper": "a task of the agent: keeps one announcement",

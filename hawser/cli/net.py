@@ -1,13 +1,19 @@
 """`hawser net`: the tenant-network command line."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from ..client import segment
 from . import complete
+from .attach import attach, attachments, detach
 from .common import as_json, client, listing, show_json, tenant_option
 from .floating import floating
 from .port import port
 from .router import router
+from .trace import trace
+from .watch import capture, limit, metrics, mirror, ping
 
 
 @click.group()
@@ -18,9 +24,16 @@ def net() -> None:
 @net.command()
 @tenant_option
 @click.option("--subnet", "subnets", multiple=True, metavar="CIDR", help="IPv4 or IPv6; repeat for both.")
-@click.option("--gateway", "gateways", multiple=True, metavar="ADDRESS", help="The bridge's address [default: first].")
+@click.option("--gateway", "gateways", multiple=True, metavar="ADDRESS", help="Its own address [default: the first].")
 @click.option("--internal", is_flag=True, help="No way out of the network and none in.")
+@click.option("--kind", type=click.Choice(["bridge", "ovs"]), help="What moves its packets [default: `hawser check`].")
+@click.option("--tunnel", type=click.Choice(["vxlan", "geneve"]), help="Between machines [default: ovs: geneve].")
+@click.option("--vni", type=click.IntRange(1, (1 << 24) - 1), help="The tunnel's key [default: a free one].")
+@click.option("--multicast", is_flag=True, help="Let broadcast and multicast pass between machines.")
+@click.option("--default", type=click.Choice(["allow", "deny"]), help="Without a policy [default: the tenant's].")
 @click.option("--mtu", type=click.IntRange(576, 65535), help="[default: the uplink's]")
+@click.option("--encrypted", is_flag=True, help="Between machines only by WireGuard.")
+@click.option("--insecure", is_flag=True, help="All the same in the clear where a machine has no WireGuard.")
 @click.option("--wait", is_flag=True, help="Networks are ready when the command returns; accepted for symmetry.")
 @click.argument("name")
 def create(
@@ -28,14 +41,26 @@ def create(
     tenant: str,
     subnets: tuple[str, ...],
     gateways: tuple[str, ...],
-    internal: bool,
-    mtu: int | None,
     wait: bool,
+    **more: object,
 ) -> None:
     """Create network NAME; without --subnet it takes a free IPv4 and IPv6 one."""
-    body = {"tenant": tenant, "name": name, "internal": internal, "mtu": mtu}
-    body |= {"subnets": list(subnets), "gateways": list(gateways)}
+    body = {"tenant": tenant, "name": name, "subnets": list(subnets), "gateways": list(gateways), **more}
     click.echo(" ".join(client().post("/v1/networks", body)["subnets"]))
+
+
+@net.command("set")
+@tenant_option
+@click.option("--encrypted/--no-encrypted", default=None, help="Between machines only by WireGuard, or in the clear.")
+@click.option("--insecure/--no-insecure", default=None, help="Agree to go without where a machine has no WireGuard.")
+@click.option("--multicast/--no-multicast", default=None, help="Broadcast and multicast between machines, or not.")
+@click.argument("name", shell_complete=complete.networks)
+def set_(name: str, tenant: str, **wanted: bool | None) -> None:
+    """Change network NAME in place, whatever is attached to it."""
+    body = {field: value for field, value in wanted.items() if value is not None}
+    if not body:
+        raise click.UsageError("nothing to change: give an option")
+    client().request("PATCH", f"/v1/networks/{segment(tenant)}/{segment(name)}", body, {})
 
 
 @net.command()
@@ -44,8 +69,15 @@ def create(
 def ls(tenant: str | None, json_: bool) -> None:
     """List networks."""
     networks = [entry for entry in client().get("/v1/networks") if tenant in (None, entry["tenant"])]
-    rows = ((n["tenant"], n["name"], n["kind"], n["subnets"], n["gateways"], n["internal"]) for n in networks)
-    listing(json_, networks, ("TENANT", "NAME", "KIND", "SUBNETS", "GATEWAYS", "INTERNAL"), rows)
+    rows = (
+        (n["tenant"], n["name"], n["kind"], n["subnets"], n["gateways"], n["internal"], _encryption(n))
+        for n in networks
+    )
+    listing(json_, networks, ("TENANT", "NAME", "KIND", "SUBNETS", "GATEWAYS", "INTERNAL", "ENCRYPTED"), rows)
+
+
+def _encryption(network: Mapping[str, Any]) -> bool | str:
+    return "where it can be" if network.get("insecure") else bool(network["encrypted"])
 
 
 @net.command()
@@ -64,26 +96,11 @@ def rm(name: str, tenant: str) -> None:
     client().delete(f"/v1/networks/{segment(tenant)}/{segment(name)}")
 
 
-@net.command()
-@tenant_option
-@click.option("--ip", "addresses", multiple=True, metavar="ADDRESS")
-@click.option("--ifname", default=None, help="Interface in the container [default: the next free ethN].")
-@click.argument("container", shell_complete=complete.containers)
-@click.argument("name")
-def attach(container: str, name: str, tenant: str, addresses: tuple[str, ...], ifname: str | None) -> None:
-    """Attach CONTAINER to network NAME, besides those it has."""
-    body = {"tenant": tenant, "network": name, "addresses": list(addresses), "ifname": ifname}
-    click.echo(" ".join(client().post(f"/v1/containers/{segment(container)}/interfaces", body)["addresses"]))
-
-
-@net.command()
-@click.argument("container", shell_complete=complete.containers)
-@click.argument("ifname")
-def detach(container: str, ifname: str) -> None:
-    """Take interface IFNAME away from CONTAINER."""
-    client().delete(f"/v1/containers/{segment(container)}/interfaces/{segment(ifname)}")
-
-
+net.add_command(attach)
+net.add_command(detach)
+net.add_command(attachments)
 net.add_command(router)
 net.add_command(port)
 net.add_command(floating)
+for command in (limit, mirror, capture, metrics, ping, trace):
+    net.add_command(command)

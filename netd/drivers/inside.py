@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterable
 
 from ..model import Address, Interface
+from ..ovs.drivers import offload
 from ..specs import PortSpec
 from . import netlink, wire
 from .netlink import Netlink
@@ -41,6 +42,8 @@ def _look(inner: Netlink, ifname: str, peer: int) -> Inside | None:
 def configure(spec: PortSpec) -> None:
     """Give a new end its addresses and routes."""
     index = socket.if_nametoindex(spec.inner)
+    if spec.summed:
+        offload.sum_before_sending(spec.inner)
     with Netlink() as inner:
         inner.do([netlink.set_link(spec.inner), *_wanted(spec, index)])
 
@@ -55,6 +58,8 @@ def adjust(spec: PortSpec, peer: int) -> bool:
         extra = [netlink.delete_address(link.index, one) for one in addresses if one not in spec.addresses]
         extra += [netlink.delete_default(link.index, gateway) for gateway in routes if gateway not in spec.routes]
         inner.do(extra, missing_ok=True)
+        if spec.summed:
+            offload.sum_before_sending(spec.inner)
         inner.do([netlink.set_link(spec.inner, mtu=spec.mtu, mac=spec.mac), *_wanted(spec, link.index)])
         return True
 

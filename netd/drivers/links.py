@@ -1,4 +1,4 @@
-"""The links of one tenant: bridges and veth pairs in its namespace, found by their mark.
+"""The links of one place: bridges and veth pairs in a tenant's namespace or at the switch, found by their mark.
 
 A link is marked by its alias in the very system call that makes it; a port that is not yet complete is marked `new`,
 which no intent ever asks for, so that a kill in between is cleaned up and made anew.
@@ -6,12 +6,14 @@ which no intent ever asks for, so that a kill in between is cleaned up and made 
 
 import contextlib
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 from hawser.store.reconcile import Verb
 
 from ..errors import NetError, NotFound
 from ..model import Address
+from ..ovs.drivers import offload
 from ..specs import BridgeSpec, PortSpec, Spec
 from . import netlink, netns, sockets, wire
 from .inside import Inside, adjust, by_link, configure, look
@@ -22,10 +24,11 @@ NF_CALL_IPTABLES = 36
 
 
 class Links:
-    """The marked bridges and ports of one tenant."""
+    """The marked bridges and ports of one tenant; with `switch` ("" the host's namespace) those of Open vSwitch."""
 
-    def __init__(self, place: Place, instance: str, tenant: str, sandboxes: Path) -> None:
+    def __init__(self, place: Place, instance: str, tenant: str, sandboxes: Path, *, switch: str | None = None) -> None:
         self._place = place
+        self._switch = switch
         self._netlink = place.netlink
         self._prefix = f"hawser:{instance}:"
         self._tenant = tenant
@@ -33,9 +36,9 @@ class Links:
         self._prepared: set[str] = set()
         self._indices: dict[str, int] = {}
 
-    def observe(self) -> dict[str, Spec]:
-        """Every bridge and port with the mark."""
-        links = self._netlink.links()
+    def observe(self, links: Sequence[wire.Link] | None = None) -> dict[str, Spec]:
+        """Every bridge and port with the mark; `links` are all there are, when that is known."""
+        links = self._netlink.links() if links is None else links
         mine = [link for link in links if link.alias.startswith(self._prefix)]
         if not mine:
             return {}
@@ -54,18 +57,16 @@ class Links:
                     filtered=bool(link.number(NF_CALL_IPTABLES) & 0xFF),
                     up=link.up,
                 )
-            elif link.kind == "veth":
-                found[key] = self._observe_port(key, link, names.get(link.master, ""))
+            elif link.kind == "veth" and key.startswith(("port:", "new:port:")):
+                bridge = names.get(link.master, "") if self._switch is None else ""
+                found[key] = self._observe_port(key, link, bridge)
         return found
 
     def _observe_port(self, key: str, link: wire.Link, bridge: str) -> PortSpec:
         _, _, port = key.rpartition("port:")
         sandbox, _, inner = port.partition(":")
         path = self._directory / (sandbox or ".")
-        state: Inside | None = None
-        if key.startswith("port:") and netns.alive(path):
-            with contextlib.suppress(NetError):
-                state = netns.inside_here(path, lambda: look(inner, link.index))
+        state, summed = self._look(path, inner, link.index) if key.startswith("port:") else (None, False)
         return PortSpec(
             tenant=self._tenant,
             ifname=link.name,
@@ -74,11 +75,25 @@ class Links:
             mac=state[0].mac if state else "",
             addresses=state[1] if state else (),
             routes=state[2] if state else (),
+            switch=self._switch,
+            summed=summed,
             up=link.up and state is not None and state[0].up,
             inner=inner,
             netns=str(path),
             network="",
         )
+
+    def _look(self, path: Path, inner: str, peer: int) -> tuple[Inside | None, bool]:
+        """The other end of a port, and whether it makes its checksums itself, which only a switch wants to know."""
+
+        def act() -> tuple[Inside | None, bool]:
+            state = look(inner, peer)
+            return state, bool(self._switch and state and not offload.tx_checksums(inner))
+
+        with contextlib.suppress(NetError):
+            if netns.alive(path):
+                return netns.inside_here(path, act)
+        return None, False
 
     def set_bridge(self, verb: Verb, key: str, spec: BridgeSpec) -> None:
         """Make a bridge, or change what differs."""
@@ -153,7 +168,7 @@ class Links:
     def prepare(self, key: str, spec: PortSpec) -> None:
         """Make a port's link without its addresses, marked as not complete: `apply` completes it, a plan removes it."""
         index = netlink.index_of(spec.ifname)
-        bridge = self._index(spec.bridge)
+        bridge = self._index(spec.bridge) if spec.bridge else None
         with netns.opened(Path(spec.netns)) as target:
             self._netlink.do(
                 (
@@ -175,7 +190,8 @@ class Links:
 
     def _fix_port(self, spec: PortSpec) -> bool:
         index = self._index(spec.ifname)
-        self._netlink.do([netlink.set_link(spec.ifname, mtu=spec.mtu, master=self._index(spec.bridge))])
+        bridge = self._index(spec.bridge) if spec.bridge else None
+        self._netlink.do([netlink.set_link(spec.ifname, mtu=spec.mtu, master=bridge)])
         return netns.inside_here(Path(spec.netns), lambda: adjust(spec, index))
 
     def _own(self, ifname: str) -> wire.Link | None:

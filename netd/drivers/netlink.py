@@ -73,7 +73,7 @@ NEW = NLM_F_CREATE | NLM_F_EXCL
 
 @functools.cache
 def has_ipv6() -> bool:
-    """Whether this kernel speaks IPv6; looked up once (netns.sysctls says why)."""
+    """Whether this kernel speaks IPv6; looked up once (procfs.py says why)."""
     return os.path.isdir("/proc/sys/net/ipv6")
 
 
@@ -102,13 +102,16 @@ def new_veth(
     peer_mac: str | None = None,
     peer_master: int | None = None,
     index: int = 0,
+    peer_index: int = 0,
     up: bool = True,
 ) -> Request:
-    """Make a veth pair, the first end up; `netns` and `peer_netns` are file descriptors, `master` a bridge's index.
+    """Make a veth pair, the first end up; `netns` and `peer_netns` are file descriptors, `master` a bridge's index. The
+    kernel regards `peer_index` only beside an `index`.
 
     The peer cannot be born up: veth refuses to open an end that has no other yet (ENOTCONN, drivers/net/veth.c).
     """
     other = ifinfmsg()
+    other["index"] = peer_index
     pairs = [("IFLA_IFNAME", peer), ("IFLA_MTU", mtu), ("IFLA_ADDRESS", peer_mac), ("IFLA_NET_NS_FD", peer_netns)]
     other["attrs"] = [pair for pair in [*pairs, ("IFLA_MASTER", peer_master)] if pair[1] is not None]
     kind = {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", {"attrs": [("VETH_INFO_PEER", other)]})]}
@@ -123,6 +126,22 @@ def new_veth(
 def up(index: int) -> Request:
     """Set the link with this index up."""
     return _link(RTM_SETLINK, 0, f"set link {index} up", [], index=index, flags=IFF_UP, change=IFF_UP)
+
+
+def down(index: int) -> Request:
+    """Set the link with this index down."""
+    return _link(RTM_SETLINK, 0, f"set link {index} down", [], index=index, flags=0, change=IFF_UP)
+
+
+def move_link(index: int, netns: int, *, name: str | None = None, alias: str | None = None) -> Request:
+    """Move a link into the namespace of a file descriptor, where it is down; with another name and alias there."""
+    attrs = [("IFLA_NET_NS_FD", netns), ("IFLA_IFNAME", name), ("IFLA_IFALIAS", alias)]
+    return _link(RTM_SETLINK, 0, f"move link {index}", attrs, index=index)
+
+
+def rename_link(index: int, name: str) -> Request:
+    """Give a link another name."""
+    return _link(RTM_SETLINK, 0, f"rename link {index} to {name}", [("IFLA_IFNAME", name)], index=index)
 
 
 def set_link(
@@ -151,10 +170,10 @@ def filter_bridge(index: int, on: bool) -> Request:
     return _link(RTM_NEWLINK, 0, f"filter bridge {index}", [("IFLA_LINKINFO", info)], index=index)
 
 
-def new_vxlan(name: str, *, vni: int, local: Address, netns: int, mtu: int) -> Request:
-    """Make a VXLAN device (RFC 7348, port 4789) that learns nothing, in the namespace `netns` (a file descriptor); its
-    socket stays in the namespace of the socket this is sent by."""
-    data: list[tuple[str, Any]] = [("IFLA_VXLAN_ID", vni), ("IFLA_VXLAN_PORT", 4789), ("IFLA_VXLAN_LEARNING", 0)]
+def new_vxlan(name: str, *, vni: int, local: Address, port: int, netns: int, mtu: int) -> Request:
+    """Make a VXLAN device (RFC 7348) at a UDP port that learns nothing, in the namespace `netns` (a file descriptor);
+    its socket stays in the namespace of the socket this is sent by."""
+    data: list[tuple[str, Any]] = [("IFLA_VXLAN_ID", vni), ("IFLA_VXLAN_PORT", port), ("IFLA_VXLAN_LEARNING", 0)]
     data.append(("IFLA_VXLAN_LOCAL" if local.version == 4 else "IFLA_VXLAN_LOCAL6", str(local)))
     info = {"attrs": [("IFLA_INFO_KIND", "vxlan"), ("IFLA_INFO_DATA", {"attrs": data})]}
     attrs: list[tuple[str, Any]] = [("IFLA_IFNAME", name), ("IFLA_MTU", mtu), ("IFLA_NET_NS_FD", netns)]

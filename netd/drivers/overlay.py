@@ -11,12 +11,12 @@ from ipaddress import ip_address
 
 from ..errors import NotFound
 from ..model import Address
-from ..specs import RemoteSpec, Spec, TunnelSpec
+from ..specs import CLEAR, RemoteSpec, Spec, TunnelSpec
 from . import announce, netlink, netns, wire
 from .netlink import NOBODY, Netlink
 from .place import Place
 
-VXLAN_ID, VXLAN_LOCAL, VXLAN_LOCAL6 = 1, 4, 17
+VXLAN_ID, VXLAN_LOCAL, VXLAN_PORT, VXLAN_LOCAL6 = 1, 4, 15, 17
 
 
 class Overlay:
@@ -44,7 +44,7 @@ class Overlay:
             entries = [entry for entry in forwarding if entry.index == link.index]
             found[key] = self._tunnel(link, bridge.name if bridge else "", entries)
             if bridge is not None:
-                found |= self._remotes(key.partition(":")[2], link, bridge, entries, neighbours)
+                found |= self._remotes(key, link, bridge, entries, neighbours)
         return found
 
     def _tunnel(self, link: wire.Link, bridge: str, entries: Iterable[wire.Neighbour]) -> TunnelSpec:
@@ -54,6 +54,7 @@ class Overlay:
             bridge=bridge,
             vni=link.number(VXLAN_ID),
             local=_local(link),
+            port=_port(link),
             mtu=link.mtu,
             flood=_sorted(_flooded(entries)),
             up=link.up,
@@ -61,15 +62,16 @@ class Overlay:
 
     def _remotes(
         self,
-        network: str,
+        key: str,
         link: wire.Link,
         bridge: wire.Link,
         entries: Iterable[wire.Neighbour],
         neighbours: Mapping[tuple[int, str], list[Address]],
     ) -> dict[str, Spec]:
         known = {entry.mac for entry in entries if entry.master == bridge.index}
+        kind, _, network = key.partition(":")
         return {
-            f"remote:{network}/{entry.mac}": RemoteSpec(
+            f"remote:{network}/{entry.mac}{CLEAR if kind == 'clear' else ''}": RemoteSpec(
                 tenant=self._tenant,
                 network=network,
                 tunnel=link.name,
@@ -91,8 +93,10 @@ class Overlay:
         if there is None:
             assert self._place.path is not None
             with netns.opened(self._place.path) as target:
-                tunnel = netlink.new_vxlan(spec.ifname, vni=spec.vni, local=spec.local, netns=target, mtu=spec.mtu)
-                self._host.do([tunnel])
+                made = netlink.new_vxlan(
+                    spec.ifname, vni=spec.vni, local=spec.local, port=spec.port, netns=target, mtu=spec.mtu
+                )
+                self._host.do([made])
         index, bridge = self._index(spec.ifname), self._index(spec.bridge)
         alias = f"{self._prefix}{key}"
         self._netlink.do([netlink.enslave(index, bridge), netlink.mark_link(index, alias, mtu=spec.mtu)])
@@ -100,7 +104,8 @@ class Overlay:
         self._flood(index, spec.flood)
 
     def _another(self, link: wire.Link, spec: TunnelSpec) -> bool:
-        return link.kind != "vxlan" or link.number(VXLAN_ID) != spec.vni or _local(link) != spec.local
+        wanted = (spec.vni, spec.local, spec.port)
+        return link.kind != "vxlan" or (link.number(VXLAN_ID), _local(link), _port(link)) != wanted
 
     def _flood(self, index: int, wanted: tuple[Address, ...]) -> None:
         entries = [entry for entry in self._netlink.neighbours(wire.AF_BRIDGE) if entry.index == index]
@@ -138,6 +143,11 @@ class Overlay:
 
 def _local(link: wire.Link) -> Address:
     return ip_address(link.data.get(VXLAN_LOCAL) or link.data.get(VXLAN_LOCAL6) or bytes(4))
+
+
+def _port(link: wire.Link) -> int:
+    """In the byte order of the network, unlike the other numbers."""
+    return int.from_bytes(link.data.get(VXLAN_PORT) or b"", "big")
 
 
 def _flooded(entries: Iterable[wire.Neighbour]) -> list[Address]:

@@ -1,7 +1,9 @@
-"""Static routes in a tenant's namespace: for each bridge a routing table of its own, with the bridge's index as its
-number, and a rule by which it is asked first for what comes from the bridge (ip-rule(8))."""
+"""Static routes in a tenant's namespace: for each bridge or gateway of a switch a routing table of its own, with the
+link's index as its number (`netlink.index_of`: none of the kernel's own tables), and a rule by which it is asked first
+for what comes from there (ip-rule(8))."""
 
 import contextlib
+from collections.abc import Mapping
 
 from ..errors import Exists, NotFound
 from ..specs import RouteSpec, Spec
@@ -17,8 +19,8 @@ class Routes:
         self._prefix = f"hawser:{instance}:bridge:"
         self._tenant = tenant
 
-    def observe(self) -> dict[str, Spec]:
-        """Every route of a bridge's table."""
+    def observe(self, gateways: Mapping[str, str]) -> dict[str, Spec]:
+        """Every route of a bridge's table, and of a gateway's, whose networks are told by name: they have no mark."""
         routes = [route for route in self._netlink.routes() if route.table > 255 and route.gateway is not None]
         if not routes:
             return {}
@@ -27,10 +29,11 @@ class Routes:
         found: dict[str, Spec] = {}
         for route in routes:
             source, out = links.get(route.table), links.get(route.index)
-            if source is None or not source.alias.startswith(self._prefix):
+            network = self._network(source, gateways) if source is not None else None
+            if source is None or network is None:
                 continue
             assert route.gateway is not None
-            found[f"route:{source.alias.removeprefix(self._prefix)}/{route.subnet}"] = RouteSpec(
+            found[f"route:{network}/{route.subnet}"] = RouteSpec(
                 tenant=self._tenant,
                 source=source.name,
                 subnet=route.subnet,
@@ -39,6 +42,11 @@ class Routes:
                 asked=(route.version, route.table, source.name) in rules,
             )
         return found
+
+    def _network(self, source: wire.Link, gateways: Mapping[str, str]) -> str | None:
+        if source.alias.startswith(self._prefix):
+            return source.alias.removeprefix(self._prefix)
+        return gateways.get(source.name)
 
     def set(self, spec: RouteSpec) -> None:
         """Make a route and have it asked for; what leads to the same subnet elsewhere is replaced."""

@@ -243,6 +243,7 @@ FIXED: Mapping[str, str] = {
     "gateways": "gateways",
     "vni": "vni",
     "kind": "plane",
+    "tunnel": "tunnel",
     "internal": "internal",
 }
 

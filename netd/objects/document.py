@@ -134,7 +134,8 @@ def _settled(wanted: Wanted, present: Object | None) -> Object:
         return settled(thing, present)
     if isinstance(thing, Network) and isinstance(present, Network):
         kind = thing.kind if "plane" in wanted.plain else present.kind
-        chosen = replace(thing, vni=thing.vni or present.vni, kind=kind)
+        tunnel = thing.tunnel if "tunnel" in wanted.plain or kind is not present.kind else present.tunnel
+        chosen = replace(thing, vni=thing.vni or present.vni, kind=kind, tunnel=tunnel)
         return chosen if thing.subnets else replace(chosen, subnets=present.subnets, gateways=present.gateways)
     return thing
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from ..errors import Invalid
-from ..model import VNI_MAX, VNI_MIN, Default, Floating, Kind, Network, Qos, Reservation, Route, Router, Tenant
+from ..model import VNI_MAX, VNI_MIN, Default, Floating, Kind, Network, Qos, Reservation, Route, Router, Tenant, Tunnel
 from ..parse import MTU_MAX, MTU_MIN, encode_network, encode_qos, parse_network
 from .shape import FLAG, Field, Shape, Wrong, choice, items, nullable, record, whole
 from .words import ADDRESS, INTERFACE, LABELS, MAC, NAMED, NETWORK, OUTSIDE, RATES, SUBNET
@@ -70,6 +70,7 @@ NETWORK_FORM: Shape[Network] = record(
         "tenant": TENANT,
         "name": NAME,
         "plane": Field(choice(list(Kind), str), "who moves its packets; what this machine does best unless given"),
+        "tunnel": Field(choice(list(Tunnel), str), "what carries it between machines; bridges have vxlan"),
         "subnets": Field(items(SUBNET), "at most one of IPv4 and one of IPv6; free ones unless given"),
         "gateways": Field(items(ADDRESS), "the gateway's address in each subnet; the first unless given"),
         "internal": Field(FLAG, "no way out and none in"),
@@ -77,6 +78,7 @@ NETWORK_FORM: Shape[Network] = record(
         "vni": Field(whole(0, VNI_MAX), f"the tunnels' key, {VNI_MIN}-{VNI_MAX}; a free one for 0 or unless given"),
         "multicast": Field(FLAG, "broadcast and multicast between machines"),
         "encrypted": Field(FLAG, "no tunnels in the clear"),
+        "insecure": Field(FLAG, "all the same where a machine has no WireGuard; with encrypted only"),
         "default": Field(nullable(DEFAULTS), "as the tenant's, for this network; the tenant's unless given"),
     },
 )

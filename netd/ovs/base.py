@@ -22,25 +22,25 @@ RS, RA, NS, NA, REDIRECT = 133, 134, 135, 136, 137
 
 
 def flows_of_base(scope: Scope) -> Iterator[Flow]:
-    """The ways between tables, and the tunnel port."""
+    """The ways between tables, and the tunnel ports."""
     cookie = scope.cookie(Kind.BASE)
     for table, priority, said, actions in (
         *_dispatch(), *_discovery(), *_routing(), *_tracking(), *_security(),
     ):  # fmt: skip
         yield Flow(table, priority, said, actions, cookie)
-    if scope.ofports.tunnel is not None:
-        out = match(**{tables.OUT: scope.ofports.tunnel})
-        yield Flow(Table.OUTPUT, 100, out, f"output:{scope.ofports.tunnel}", cookie)
+    for _, tunnel in sorted(scope.ofports.tunnels.items()):
+        yield Flow(Table.OUTPUT, 100, match(**{tables.OUT: tunnel}), f"output:{tunnel}", cookie)
 
 
 def flows_of_endpoint(scope: Scope, endpoint: Endpoint) -> Iterator[Flow]:
     """Tunnels are taken from known machines only."""
-    tunnel = scope.ofports.tunnel
-    if tunnel is None or endpoint.machine == scope.machine:
+    if endpoint.machine == scope.machine:
         return
     cookie = scope.cookie(Kind.BASE)
     for address, flags in ((endpoint.inner, Flag.TUNNEL | Flag.ENCRYPTED), (endpoint.address, Flag.TUNNEL)):
-        if address is not None:
+        if address is None:
+            continue
+        for _, tunnel in sorted(scope.ofports.tunnels.items()):
             said = match(in_port=tunnel, **{_outer(address): address})
             yield Flow(Table.CLASSIFY, 100, said, then(*tables.raise_flags(flags), Table.TUNNEL), cookie)
 

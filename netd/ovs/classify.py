@@ -37,7 +37,7 @@ def network(scope: Scope, each: Network) -> Iterator[Flow]:
     cookie = scope.cookie(Kind.NETWORK, each.key)
     zone = put(tables.ZONE, scope.zones[each.tenant])
     where = put(tables.NETWORK, each.vni), zone
-    encrypted = has(Flag.ENCRYPTED) if each.encrypted else None
+    encrypted = has(Flag.ENCRYPTED) if each.encrypted and not each.insecure else None
     said = match(tun_id=each.vni, reg4=encrypted)
     yield Flow(Table.TUNNEL, 100, said, then(*where, Table.DISPATCH), cookie)
     number = scope.ofports.gateways.get(each.key)

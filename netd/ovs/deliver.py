@@ -70,7 +70,7 @@ def flood(scope: Scope, each: Network) -> Iterator[Flow]:
     far: list[str] = []
     for machine in sorted({port.machine for port in ports} - {scope.machine}) if each.multicast else ():
         if tunnel := scope.tunnel_to(machine, each):
-            far += [*tunnel, f"output:{scope.ofports.tunnel}"]
+            far += [*tunnel, f"output:{scope.ofports.tunnels[each.tunnel]}"]
     cookie = scope.cookie(Kind.NETWORK, each.key)
     checked = Flag.DISCOVERY if scope.filtered(each) else Flag(0)
     said = match(reg1=each.vni, reg4=has(checked) if checked else None, dl_dst=tables.MULTICAST)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ..model import Port
+from ..model import Kind, Port
 from . import classify, deliver, neighbours, policy, route, security
 from .flow import Flow
 from .rules import Identity
@@ -12,13 +12,23 @@ from .scope import Scope
 def identity_of(scope: Scope, port: Port) -> Identity:
     """What a port is to its tenant's policies here; empty when none speaks of it, or it is not programmed."""
     network = scope.network(port.on)
-    if network is None or scope.way(port, network) is None:
-        return ()
-    return scope.policies(port.tenant).identity(port)
+    if _is_neighbour(scope, port) or (network is not None and scope.way(port, network) is not None):
+        return scope.policies(port.tenant).identity(port)
+    return ()
+
+
+def _is_neighbour(scope: Scope, port: Port) -> bool:
+    """Whether it is on a network of the other data plane, from which packets come through gateways."""
+    network = scope.fabric.networks.get(port.on)
+    if network is None or network.kind is Kind.OVS or port.leaving:
+        return False
+    return network.key in scope.present and scope.has_tenant(port.tenant)
 
 
 def port_flows(scope: Scope, each: Port) -> Iterator[Flow]:
     """A port's: all of it on its own machine, how it is reached elsewhere."""
+    if _is_neighbour(scope, each):
+        yield from policy.member(scope, each)
     network = scope.network(each.on)
     way = scope.way(each, network) if network is not None else None
     if network is None or way is None:

@@ -173,7 +173,7 @@ class Pipeline:
     def _renumber(self, old: Ofports) -> set[Object]:
         """What numbers concern that differ from earlier ones."""
         ofports = self._scope.ofports
-        if old.tunnel != ofports.tunnel:
+        if old.tunnels != ofports.tunnels:
             return {*self._objects()}
         ids = {key for key, _ in old.ports.items() ^ ofports.ports.items()}
         here = self._scope.fabric.at(self._scope.machine).values()

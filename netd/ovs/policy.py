@@ -35,6 +35,15 @@ PLACES = {
 
 def port(scope: Scope, each: Port, network: Network, local: int | None) -> Iterator[Flow]:
     """What a port's addresses are to the policies, and what is refused of what is its."""
+    yield from member(scope, each)
+    if local is not None and any(scope.isolation(each, network)):
+        cookie = scope.cookie(Kind.PORT, each.key)
+        yield Flow(Table.EGRESS, 1, match(reg2=local), "drop", cookie)
+        yield Flow(Table.INGRESS, 1, match(reg3=local), "drop", cookie)
+
+
+def member(scope: Scope, each: Port) -> Iterator[Flow]:
+    """What a port's addresses are to the policies, whichever data plane it is on."""
     cookie = scope.cookie(Kind.PORT, each.key)
     identity = scope.policies(each.tenant).identity(each)
     if identity:
@@ -47,9 +56,6 @@ def port(scope: Scope, each: Port, network: Network, local: int | None) -> Itera
                 said = match(family, **{tables.ZONE: scope.zones[each.tenant], field: address.ip})
                 actions = then(put(registers[0], high), put(registers[1], low), following)
                 yield Flow(table, 100, said, actions, cookie)
-    if local is not None and any(scope.isolation(each, network)):
-        yield Flow(Table.EGRESS, 1, match(reg2=local), "drop", cookie)
-        yield Flow(Table.INGRESS, 1, match(reg3=local), "drop", cookie)
 
 
 def identity(scope: Scope, tenant: str, which: Identity) -> Iterator[Flow]:

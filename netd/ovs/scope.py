@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..fabric import Fabric
-from ..model import Address, Default, Direction, Kind, Network, Port, Route, Router
+from ..model import Address, Default, Direction, Kind, Network, Port, Route, Router, Tunnel
+from ..site import way_to
 from . import tables
 from .rules import TenantPolicies
 from .tables import Flag
@@ -18,11 +19,11 @@ from .tables import Flag
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ofports:
     """OpenFlow numbers on the machine's bridge: local ports by `Port.id`, gateway ports by network key, and the
-    flow-based tunnel port (`key=flow`, `remote_ip=flow`), None without one."""
+    flow-based tunnel ports (`key=flow`, `remote_ip=flow`) by what they speak."""
 
     ports: Mapping[str, int] = field(default_factory=dict)
     gateways: Mapping[str, int] = field(default_factory=dict)
-    tunnel: int | None = None
+    tunnels: Mapping[Tunnel, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +114,14 @@ class Scope:
             number = self.ofports.ports.get(port.id)
             return Way((tables.put(tables.OUT, number),), number) if number is not None else None
         tunnel = self.tunnel_to(port.machine, network)
-        return Way((*tunnel, tables.put(tables.OUT, self.ofports.tunnel or 0)), None) if tunnel else None
+        return Way((*tunnel, tables.put(tables.OUT, self.ofports.tunnels[network.tunnel])), None) if tunnel else None
 
     def tunnel_to(self, machine: str, network: Network) -> tuple[str, ...]:
-        """The actions that address a tunnel to a machine; none when there can be none. Networks that are `encrypted`
-        go to its address inside the encrypted overlay only."""
-        endpoint = self.fabric.endpoints.get(machine)
-        address = None if endpoint is None else endpoint.inner if network.encrypted else endpoint.address
-        if address is None or self.ofports.tunnel is None:
+        """The actions that address a tunnel to a machine; none when there can be none."""
+        way = way_to(self.fabric, self.machine, network, machine)
+        if way is None or network.tunnel not in self.ofports.tunnels:
             return ()
+        address = way.address
         target = "tun_dst" if address.version == 4 else "tun_ipv6_dst"
         return f"set_field:{network.vni:#x}->tun_id", f"set_field:{address}->{target}"
 

@@ -5,15 +5,15 @@ without a kernel (tests/netd/ovs/test_properties.py).
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..fabric import Fabric
-from ..model import Address, Endpoint
+from ..model import Endpoint, Tunnel
 from .flow import Flow
 from .packets import Packet
 from .pipeline import compile_flows
 from .scope import Ofports
-from .simulated import Switch
+from .simulated import Output, Switch
 
 HOPS = 8
 
@@ -29,10 +29,10 @@ class Delivery:
 
 @dataclass(slots=True)
 class Machine:
-    """A switch with its tunnel port, and where it takes tunnels."""
+    """A switch with its tunnel ports, and where it takes tunnels."""
 
     switch: Switch
-    tunnel: int | None = None
+    tunnels: Mapping[Tunnel, int] = field(default_factory=dict)
     endpoint: Endpoint | None = None
 
 
@@ -48,12 +48,12 @@ class Simulator:
         made = cls()
         for name, numbers in ofports.items():
             flows = compile_flows(fabric, name, numbers, zones=zones).values()
-            made.add(name, flows, numbers.tunnel, fabric.endpoints.get(name))
+            made.add(name, flows, numbers.tunnels, fabric.endpoints.get(name))
         return made
 
-    def add(self, name: str, flows: Iterable[Flow], tunnel: int | None, endpoint: Endpoint | None) -> None:
+    def add(self, name: str, flows: Iterable[Flow], tunnels: Mapping[Tunnel, int], endpoint: Endpoint | None) -> None:
         """A machine."""
-        self.machines[name] = Machine(Switch(flows), tunnel, endpoint)
+        self.machines[name] = Machine(Switch(flows), tunnels, endpoint)
 
     def send(self, machine: str, in_port: int, packet: Packet) -> list[Delivery]:
         """Where a packet comes out that a port of a machine sends. AssertionError: it goes round for ever."""
@@ -63,27 +63,27 @@ class Simulator:
             name, number, current, hops = waiting.pop(0)
             here = self.machines[name]
             for output in here.switch.receive(current, number):
-                if output.port != here.tunnel:
+                spoken = next((kind for kind, port in here.tunnels.items() if port == output.port), None)
+                if spoken is None:
                     found.append(Delivery(name, output.port, output.packet))
                     continue
                 if hops == HOPS:
                     raise AssertionError(f"{packet} goes through more than {HOPS} tunnels")
-                waiting += self._through(here, output.packet, output.tunnel, hops + 1)
+                waiting += self._through(here, spoken, output, hops + 1)
         return found
 
-    def _through(
-        self, here: Machine, packet: Packet, tunnel: tuple[int, Address] | None, hops: int
-    ) -> list[tuple[str, int, Packet, int]]:
+    def _through(self, here: Machine, spoken: Tunnel, output: Output, hops: int) -> list[tuple[str, int, Packet, int]]:
         """Where a tunnel ends; nowhere when no machine has its address."""
-        if tunnel is None:
+        packet = output.packet
+        if output.tunnel is None:
             raise AssertionError(f"{packet} is sent into a tunnel without an address")
-        vni, target = tunnel
+        vni, target = output.tunnel
         for name, there in self.machines.items():
-            if there.endpoint is None or here.endpoint is None or there.tunnel is None:
+            if there.endpoint is None or here.endpoint is None or spoken not in there.tunnels:
                 continue
             if target in (there.endpoint.inner, there.endpoint.address):
                 # a tunnel inside the encrypted overlay comes from inside it
                 source = here.endpoint.inner if target == there.endpoint.inner else here.endpoint.address
                 sent = replace(packet, tunnel=(vni, source, target)) if source is not None else None
-                return [(name, there.tunnel, sent, hops)] if sent is not None else []
+                return [(name, there.tunnels[spoken], sent, hops)] if sent is not None else []
         return []

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Interface
 
 from ..errors import Invalid
-from ..model import Address, Endpoint, derived
+from ..model import INNER, Address, Endpoint, derived
 from . import keys
 
-PREFIX = bytes.fromhex("fd68617772670000")
 PORT = 51820
 KEEPALIVE = 25
 OVERHEAD = {4: 60, 6: 80}
@@ -56,7 +55,7 @@ class Peers:
 
 def inner_address(machine: str) -> IPv6Address:
     """A machine's address inside: fd68:6177:7267::/64 (RFC 4193) and 64 bits of its name's hash."""
-    return IPv6Address(PREFIX + hashlib.sha256(machine.encode()).digest()[:8])
+    return IPv6Address(INNER.network_address.packed[:8] + hashlib.sha256(machine.encode()).digest()[:8])
 
 
 def mtu_inside(underlay_mtu: int, version: int) -> int:
@@ -76,7 +75,7 @@ def key_of_slot(slot: int) -> str:
 
 def ifname_of(instance: str, slot: int) -> str:
     """The interface of a slot."""
-    return derived("hwg", instance, key_of_slot(slot))
+    return derived("hww", instance, key_of_slot(slot))
 
 
 def alias_of(instance: str, slot: int) -> str:

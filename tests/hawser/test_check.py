@@ -7,6 +7,8 @@ import pytest
 
 from hawser.check import PROBES, findings, findings_apart, forwarding
 from hawser.cli import run
+from hawser.netd.wireguard.drivers import probe as probing
+from hawser.netd.wireguard.drivers.probe import in_kernel
 
 DROP = "{ type filter hook forward priority 0; policy drop; }"
 
@@ -37,6 +39,24 @@ def test_this_machine_has_what_is_required(capsys: pytest.CaptureFixture[str]) -
     assert run(["check", "--json"]) == 0
     documents = json.loads(capsys.readouterr().out)
     assert all(d["missing"] is None for d in documents if d["required"])
+
+
+@pytest.mark.root
+def test_which_wireguard_there_is_is_told_with_its_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    found = next(finding for finding in findings() if finding.part == "wireguard")
+    if in_kernel():
+        assert (found.missing, found.found) == (None, "the kernel's: cheap")
+    else:
+        assert (found.missing, found.found) == (None, "wireguard-go: costly, every packet passes a process")
+    run(["check"])
+    assert (found.found or "?") in capsys.readouterr().out
+
+
+def test_without_wireguard_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = "the kernel has no WireGuard and wireguard-go is not installed; install wireguard-go"
+    monkeypatch.setattr(probing, "probe", lambda: probing.Found(flavour=None, reason=reason))
+    found = next(finding for finding in findings() if finding.part == "wireguard")
+    assert (found.missing, found.found) == (reason, None)
 
 
 @pytest.mark.root

@@ -1,5 +1,6 @@
 """One node process, through its command line and its API: what a user of Docker, etcd and fleet expects."""
 
+import itertools
 import json
 import os
 import signal
@@ -138,9 +139,10 @@ def test_containers_of_a_tenant_find_each_other_by_name(clean: NodeProcess) -> N
     until(lambda: clean.hawser("exec", "one", *fetch, "http://two/").code == 1, what="the name gone")
 
 
-def test_names_lead_only_where_the_network_leads(clean: NodeProcess) -> None:
+@pytest.mark.parametrize("kind", ["bridge", "ovs"])
+def test_names_lead_only_where_the_network_leads(clean: NodeProcess, kind: str) -> None:
     for network in ("front", "back"):
-        clean.hawser("net", "create", network)
+        clean.hawser("net", "create", "--kind", kind, network)
     clean.hawser("run", "-d", "--net", "front", "--name", "one", "busybox", *SLEEP)
     clean.hawser("run", "-d", "--net", "back", "--name", "two", "busybox", *SLEEP)
     one, two = (clean.client.get(f"/v1/containers/{name}")["interfaces"][0] for name in ("one", "two"))
@@ -155,10 +157,13 @@ def test_names_lead_only_where_the_network_leads(clean: NodeProcess) -> None:
     assert probes.resolve(sandboxes["two"], two["gateways"][0], "one.default.mesh.internal") == (0, 0)
 
 
-def test_a_policy_by_labels_decides_between_containers_of_joined_networks(clean: NodeProcess) -> None:
-    """From the command line alone; `--label` is what policies know a container by."""
-    for network in ("front", "back"):
-        clean.hawser("net", "create", network)
+@pytest.mark.parametrize(("front", "back"), [*itertools.product(["bridge", "ovs"], repeat=2)])
+def test_a_policy_by_labels_decides_between_containers_of_joined_networks(
+    clean: NodeProcess, front: str, back: str
+) -> None:
+    """From the command line alone, whatever moves the packets; `--label` is what policies know a container by."""
+    for network, kind in (("front", front), ("back", back)):
+        assert clean.hawser("net", "create", "--kind", kind, network).code == 0
     httpd = ("/bin/httpd", "-f", "-p", "80", "-h", "/www")
     clean.hawser("run", "-d", "--net", "back", "--name", "db", "-l", "app=db", "busybox", *httpd)
     clean.hawser("run", "-d", "--net", "front", "--name", "web", "-l", "app=web", "busybox", *SLEEP)

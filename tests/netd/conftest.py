@@ -55,6 +55,12 @@ async def store() -> AsyncIterator[Store]:
     await store.close()
 
 
+@pytest.fixture(params=["bridge", "ovs"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The data plane: what networks do is the same on each."""
+    return str(request.param)
+
+
 @pytest.fixture
 async def net(store: Store, instance: str, rundir: Path) -> AsyncIterator[NetAgent]:
     """An open agent; everything it made is removed afterwards."""

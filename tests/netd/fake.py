@@ -4,8 +4,9 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from hawser.netd.errors import Conflict, Exists, NotFound
-from hawser.netd.model import Publish, Subnet
+from hawser.netd.model import Address, Interface, Publish, Subnet
 from hawser.netd.policy.flush import Connection
+from hawser.netd.qos.specs import QosSpec
 from hawser.netd.specs import BridgeSpec, PortSpec, RuleSpec, SandboxSpec, Spec, TableSpec, TenantSpec
 from hawser.store.reconcile import Step, Verb
 
@@ -58,6 +59,10 @@ class FakeWorld:
                 raise NotFound(f"no bridge {spec.bridge}")
             if not any(one == SandboxSpec(path=spec.netns) for one in self.things.values()):
                 raise NotFound(f"no sandbox {spec.netns}")
+        if isinstance(spec, QosSpec):
+            links = {one.ifname for one in self.things.values() if isinstance(one, PortSpec)}
+            if missing := {spec.ifname, *(mirror.to for mirror in spec.mirrors)} - links:
+                raise NotFound(f"{step.key}: link {missing}: no such device")
         if isinstance(spec, TableSpec):
             self._drop(lambda key, one: isinstance(one, RuleSpec) and one.tenant == spec.tenant)
             found = [RuleSpec(tenant=spec.tenant, set=s, element=e, value=v) for s, e, v in spec.elements]
@@ -89,7 +94,16 @@ class FakeWorld:
         self.connections[tenant] = [one for one in before if one not in gone]
         return len(gone)
 
-    def uplink_mtu(self) -> int:
+    def datapath(self) -> str:
+        return ""
+
+    def at_switch(self, switch: str, act: Callable[[], None]) -> None:
+        act()
+
+    def join_switch(self, ifname: str, addresses: Sequence[Interface], gateways: Sequence[Address], mtu: int) -> None:
+        return
+
+    def uplink_mtu(self, address: Address | None = None) -> int:
         return 1500
 
     def used_subnets(self) -> list[Subnet]:

@@ -111,8 +111,14 @@ def allowing(*ports: int, sources: tuple[Peer, ...] = ()) -> Policy:
 
 
 @pytest.fixture
-async def site(net: NetAgent) -> Site:
-    site = Site(net)
+def kind() -> str:
+    """Connections between ports of a switch are not in the tenant's connection tracking."""
+    return "bridge"
+
+
+@pytest.fixture
+async def site(net: NetAgent, kind: str) -> Site:
+    site = Site(net, kind)
     await site.network("n", subnets=["10.7.0.0/24", "fd00:7::/64"])
     return site
 

@@ -29,8 +29,8 @@ machines = test_overlay.machines
 
 
 @pytest.fixture
-async def site(net: NetAgent) -> Site:
-    site = Site(net)
+async def site(net: NetAgent, kind: str) -> Site:
+    site = Site(net, kind)
     await site.network("n", subnets=["10.7.0.0/24", "fd00:7::/64"])
     return site
 
@@ -119,7 +119,7 @@ async def test_published_ports_stay_what_they_are(site: Site, store: Store, worl
 
 async def test_two_tenants_speak_by_their_floating_addresses_only(site: Site, store: Store, world: Path) -> None:
     a = await site.box("a")
-    await site.net.create_network({"tenant": "u", "name": "n", "subnets": ["10.7.0.0/24"]})
+    await site.net.create_network({"tenant": "u", "name": "n", "kind": site.kind, "subnets": ["10.7.0.0/24"]})
     path = await site.net.make_sandbox("c")
     c = await site.net.attach("c", tenant="u", network="n")
     assert ips(c)[0] == ips(a)[0], "they have one address"
@@ -235,7 +235,7 @@ async def test_it_follows_its_port_to_another_machine(machines: list[Machine], s
         here.do([netlink.add_address(index, ip_interface("2001:db8:1::254/64"))])
     for machine, host in ((m1, "2001:db8:1::1/64"), (m2, "2001:db8:1::2/64")):
         netns.inside(machine.path, lambda host=host: _address("eth0", host))  # type: ignore[misc]
-    await m1.net.create_network({"tenant": "t", "name": "n", "subnets": ["10.7.0.0/24", "fd00:7::/64"]})
+    await m1.network("t", "n", "10.7.0.0/24", "fd00:7::/64")
     await Objects(store).put(floating(FLOAT4, "10.7.0.9"))
     await Objects(store).put(floating(FLOAT6, "fd00:7::9"))
     for number, machine in enumerate((m1, m2, m1)):

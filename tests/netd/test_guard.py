@@ -71,9 +71,9 @@ def shut(*networks: str) -> Policy:
 
 
 @pytest.fixture
-async def site(net: NetAgent, store: Store) -> Site:
+async def site(net: NetAgent, store: Store, kind: str) -> Site:
     """a, b and c on one network; nothing may come to b."""
-    site = Site(net)
+    site = Site(net, kind)
     await site.network("n", subnets=["10.7.0.0/24", "fd00:7::/64"])
     for name in ("a", "b", "c"):
         site.paths[name] = await net.make_sandbox(name)
@@ -94,7 +94,10 @@ def at(site: Site, name: str) -> Attachment:
 async def test_a_frame_with_anothers_address_does_not_reach_a_port_that_is_shut(
     site: Site, to: str, version: int
 ) -> None:
-    """To its MAC, or to everybody's, and to the address of one that is open."""
+    """To its MAC, or to everybody's, and to the address of one that is open.
+
+    A switch brings a frame for everybody with the address of one to nobody.
+    """
     a, b, c = (at(site, name) for name in ("a", "b", "c"))
     mac = b.mac if to == "b" else to
     with ear(site.paths["b"]) as heard, ear(site.paths["c"]) as other:
@@ -106,7 +109,7 @@ async def test_a_frame_with_anothers_address_does_not_reach_a_port_that_is_shut(
             send6(site.paths["a"], c.mac, udp6(ips(a)[1], ips(c)[1], HONEST), a.mac)
         assert other.hears(HONEST)
         assert not heard.hears(TOKEN, 0.3)
-        assert to == "b" or other.hears(TOKEN), "whose address it is has it"
+        assert to == "b" or site.kind == "ovs" or other.hears(TOKEN), "whose address it is has it"
 
 
 def send6(where: str, to: str, payload: bytes, sender: str) -> None:
@@ -130,7 +133,7 @@ async def test_what_is_for_a_port_reaches_it(site: Site) -> None:
 async def test_where_policies_concern_nothing_frames_are_not_looked_at(net: NetAgent, store: Store) -> None:
     """Nor is there a chain that could; on a network that policies leave alone beside one that they concern, a frame
     reaches whom it names by its MAC."""
-    site = Site(net)
+    site = Site(net, "bridge")
     await site.network("n", subnets=["10.7.0.0/24"])
     await site.network("m", subnets=["10.8.0.0/24"])
     for name in ("a", "b", "c"):
@@ -186,7 +189,7 @@ def say(path: str, target: str, data: bytes) -> None:
 
 async def test_from_another_machine(machines: list[Machine], store: Store) -> None:
     m1, m2, _ = machines
-    await m1.net.create_network({"tenant": "t", "name": "n", "subnets": ["10.7.0.0/24"]})
+    await m1.network("t", "n", "10.7.0.0/24")
     a = await m1.box("a", "t", "n")
     for name in ("b", "c"):
         m2.paths[name] = await m2.net.make_sandbox(name)

@@ -10,7 +10,6 @@ import pytest
 
 from hawser.netd import rules
 from hawser.netd.agent import NetAgent
-from hawser.netd.compile import bridge_name, uplink_name
 from hawser.netd.drivers import netlink, netns
 from hawser.netd.drivers.netlink import Netlink
 from hawser.netd.drivers.nft import Nft
@@ -18,6 +17,7 @@ from hawser.netd.drivers.world import World
 from hawser.netd.errors import Conflict, Exists, NetError
 from hawser.netd.model import derived
 from hawser.netd.parse import parse_publish
+from hawser.netd.site import bridge_name, uplink_name
 from hawser.store import Store
 from hawser.store.reconcile import Step
 

@@ -14,6 +14,7 @@ from hawser.netd.errors import Conflict
 from hawser.netd.fabric import Fabric
 from hawser.netd.intent import Sandbox
 from hawser.netd.model import Port, interface, mac_of
+from hawser.netd.site import Site, bridge_name
 from hawser.netd.specs import BridgeSpec, RuleSpec, Spec
 from hawser.store.reconcile import Verb
 
@@ -51,7 +52,7 @@ def intents(draw: st.DrawFn) -> dict[str, Spec]:
     mtu = draw(st.sampled_from([1500, 1400]))
     fabric = Fabric(networks={f"t/{name}": NETWORKS[name] for name in networks})
     fabric.set_ports(ports)
-    site = compiler.Site(machine="m", instance="i", tenants="/run/tenants", mtu=mtu, numbers={"t": 0})
+    site = Site(machine="m", instance="i", tenants="/run/tenants", mtu=mtu, numbers={"t": 0})
     return compiler.compile_intent(fabric, site, {name: Sandbox(path=f"/run/{name}") for name in sandboxes})
 
 
@@ -76,7 +77,7 @@ def one_network() -> dict[str, Spec]:
     )
     fabric = Fabric(networks={"t/n0": NETWORKS["n0"]})
     fabric.set_ports([port])
-    site = compiler.Site(machine="m", instance="i", tenants="/run/tenants", mtu=1500, numbers={"t": 0})
+    site = Site(machine="m", instance="i", tenants="/run/tenants", mtu=1500, numbers={"t": 0})
     return compiler.compile_intent(fabric, site, {"a": Sandbox(path="/run/a")})
 
 
@@ -140,7 +141,7 @@ def test_a_bridge_that_cannot_be_removed_keeps_its_rules() -> None:
     kernel = world(before)
     kernel.refuse = {"bridge:t/n0"}
     outcome = rounds.run(specs.steps(after, before), kernel.apply)
-    assert "rule:t:bridges:" + compiler.bridge_name("i", "t/n0") in kernel.things
+    assert "rule:t:bridges:" + bridge_name("i", "t/n0") in kernel.things
     assert "waits for bridge:t/n0" in {str(error) for error in outcome.failures.values()}
 
 

@@ -89,6 +89,14 @@ async def test_when_a_port_goes_for_another_may_get_its_address(bench: Bench) ->
     assert bench.kernel.revised == ["t"]
 
 
+async def test_that_is_not_left_to_the_next_round(bench: Bench) -> None:
+    await bench.objects.put(POLICY)
+    await bench.net.reconcile()
+    bench.kernel.revised = []
+    await bench.net.detach("b", "eth0")
+    assert bench.kernel.revised == ["t"]
+
+
 async def test_what_failed_is_told_and_tried_again(bench: Bench) -> None:
     bench.kernel.refuse = {"connections:t"}
     bench.kernel.connections["t"] = [connection(DENIED)]

@@ -3,16 +3,18 @@
 import contextlib
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hawser.netd.agent import Attachment, NetAgent
-from hawser.netd.compile import bridge_name
 from hawser.netd.drivers import netns
 from hawser.netd.drivers.netlink import Netlink
+from hawser.netd.ovs.drivers.programs import kernel_datapath
 from hawser.netd.parse import parse_publish
+from hawser.netd.site import bridge_name, uplink_name
 from tests.wait import until
 
 from .machines import (
@@ -43,12 +45,12 @@ class Site:
         assert path is not None
         return path
 
-    def __init__(self, net: NetAgent) -> None:
-        self.net = net
+    def __init__(self, net: NetAgent, kind: str) -> None:
+        self.net, self.kind = net, kind
         self.paths: dict[str, str] = {}
 
     async def network(self, name: str, **spec: Any) -> None:
-        await self.net.create_network({"tenant": "t", "name": name, **spec})
+        await self.net.create_network({"tenant": "t", "name": name, "kind": self.kind, **spec})
 
     async def box(self, name: str, network: str = "n", publish: tuple[str, ...] = ()) -> Attachment:
         self.paths[name] = await self.net.make_sandbox(name)
@@ -57,8 +59,8 @@ class Site:
 
 
 @pytest.fixture
-async def site(net: NetAgent) -> Site:
-    site = Site(net)
+async def site(net: NetAgent, kind: str) -> Site:
+    site = Site(net, kind)
     await site.network("n")
     return site
 
@@ -253,31 +255,41 @@ async def test_a_udp_client_that_never_stops_reaches_the_next_container(site: Si
             await site.net.remove_sandbox(name)
 
 
-async def test_the_mtu_is_the_uplinks(net: NetAgent, rundir: Path) -> None:
+async def test_the_mtu_is_the_uplinks(net: NetAgent, instance: str, rundir: Path, kind: str) -> None:
     with outside(rundir, mtu=1400):
         assert await net.reconcile() == ()
-        site = Site(net)
+        site = Site(net, kind)
         await site.network("n")
         await site.box("a")
         await site.network("small", mtu=1300)
         await site.box("b", "small")
 
-        def mtus() -> set[int]:
+        def mtu(name: str) -> int:
             with Netlink() as here:
-                return {link.mtu for link in here.links() if "hawser:" in link.alias}
+                link = here.link(name)
+                assert link is not None
+                return link.mtu
 
-        assert mtus() == {1400}
-        assert netns.inside(site.tenant(), mtus) == {1400, 1300}
-    steps = await net.reconcile()
-    assert [step.key for step in steps] == ["tenant:t", "bridge:t/n", "port:a:eth0"], "the uplink's MTU changed"
+        for name, sandbox, wanted in (("n", "a", 1400), ("small", "b", 1300)):
+            gateway = bridge_name(instance, f"t/{name}")
+            assert netns.inside(site.tenant(), partial(mtu, gateway)) == wanted
+            assert netns.inside(Path(site.paths[sandbox]), partial(mtu, "eth0")) == wanted
+        assert mtu(uplink_name(instance, "t")) == 1400
+    steps = [step.key for step in await net.reconcile()]
+    if kind == "ovs" and not kernel_datapath():
+        assert steps.pop(0) == "switch:"
+    gateway = "bridge" if kind == "bridge" else "gateway"
+    assert steps == ["tenant:t", f"{gateway}:t/n", "port:a:eth0"], "the uplink's MTU changed"
     assert await net.plan() == ()
 
 
-async def test_tenants_have_the_same_subnets_and_never_meet(net: NetAgent, world: Path) -> None:
+async def test_tenants_have_the_same_subnets_and_never_meet(net: NetAgent, world: Path, kind: str) -> None:
     """The same addresses, at the same time, with the same outside."""
     sites = {}
     for tenant in ("red", "blue"):
-        await net.create_network({"tenant": tenant, "name": "n", "subnets": ["10.9.0.0/24", "fd00:9::/64"]})
+        await net.create_network(
+            {"tenant": tenant, "name": "n", "kind": kind, "subnets": ["10.9.0.0/24", "fd00:9::/64"]}
+        )
         for name in ("a", "b"):
             sandbox = f"{tenant}-{name}"
             sites[sandbox] = await net.make_sandbox(sandbox)

@@ -14,7 +14,7 @@ by `restarted`, and says `programmed` when they are there.
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +26,15 @@ from .daemon import READY, STEP, Daemon, readable
 from .programs import Programs, find, kernel_datapath
 
 SYSTEM = Path("/run/openvswitch")
+Launch = Callable[[Callable[[], None]], Awaitable[None]]
 BACKOFF = Backoff(base=0.1, cap=5.0)
 SETTLED = 30.0
 WAITING = ["other_config", "insert", ["map", [["flow-restore-wait", "true"]]]]
 NOT_WAITING = ["other_config", "delete", ["set", ["flow-restore-wait"]]]
+
+
+async def _at_once(start: Callable[[], None]) -> None:
+    start()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +56,21 @@ class Instance:
     """One pair of daemons. `restarted` is called on the loop when there is a new ovs-vswitchd, without flows."""
 
     def __init__(
-        self, run: Path, data: Path, *, system: Path = SYSTEM, restarted: Callable[[], None] = lambda: None
+        self,
+        run: Path,
+        data: Path,
+        *,
+        system: Path | None = SYSTEM,
+        restarted: Callable[[], None] = lambda: None,
+        launch: Launch = _at_once,
     ) -> None:
+        """`system` is where the machine's own would be, None has ours in any case; `launch` starts a program in the
+        network namespace where the switch is to be."""
         self._dir, self._data, self._system, self._restarted = run / "ovs", data / "ovs", system, restarted
         self._server = Daemon(self._dir, "ovsdb-server")
         self._switch = Daemon(self._dir, "ovs-vswitchd")
         self._paths: Paths | None = None
+        self._launch = launch
         self._turn = asyncio.Lock()
 
     async def ensure(self) -> Paths:
@@ -66,6 +80,15 @@ class Instance:
                 self._paths = system
             else:
                 self._paths = await self._ours()
+            return self._paths
+
+    async def find(self) -> Paths | None:
+        """What runs already, ours or the machine's own; nothing is started."""
+        async with self._turn:
+            if self._server.alive() and self._switch.alive():
+                self._paths = await self._ours()
+            else:
+                self._paths = await self._machines_own()
             return self._paths
 
     def alive(self) -> bool:
@@ -137,14 +160,16 @@ class Instance:
         if not self._server.alive():
             control = self._dir / "ovsdb-server.ctl"
             where = (f"--remote=punix:{db}", f"--unixctl={control}", str(self._data / "conf.db"))
-            self._server.start((str(programs.ovsdb_server), *quiet, *where), env)
+            argv = (str(programs.ovsdb_server), *quiet, *where)
+            await self._launch(lambda: self._server.start(argv, env))
         await self._server.ready(lambda: rpc.call(db, "list_dbs"))
         if not self._switch.alive():
             await _hold(db)
             for stale in self._dir.glob("ovs-vswitchd.*.ctl"):
                 stale.unlink()
             pidfile = f"--pidfile={self._dir / 'ovs-vswitchd.pid'}"
-            self._switch.start((str(programs.vswitchd), *quiet, pidfile, f"unix:{db}"), env)
+            command = (str(programs.vswitchd), *quiet, pidfile, f"unix:{db}")
+            await self._launch(lambda: self._switch.start(command, env))
         await self._switch.ready(lambda: _configured(db, self._control()))
         datapath = "system" if kernel_datapath() else "netdev"
         return Paths(rundir=self._dir, db=db, control=self._control(), datapath=datapath, own=True)
@@ -171,6 +196,8 @@ class Instance:
 
     async def _machines_own(self) -> Paths | None:
         """The machine's Open vSwitch, when it answers and is in our network namespace."""
+        if self._system is None:
+            return None
         pid, db = _pid(self._system), self._system / "db.sock"
         if not _here(pid):
             return None
@@ -258,7 +285,9 @@ async def _run(*argv: str) -> str:
     return out.decode(errors="replace").strip()
 
 
-def _pid(rundir: Path) -> int:
+def _pid(rundir: Path | None) -> int:
+    if rundir is None:
+        return 0
     try:
         return int((rundir / "ovs-vswitchd.pid").read_text())
     except (OSError, ValueError):

@@ -7,7 +7,7 @@ import ovs.db.data
 import ovs.db.error
 
 from ...errors import Conflict, Invalid, Unavailable
-from .rows import Assigned, BridgeRow, MirrorRow, OvsRow, PortRow
+from ..rows import Assigned, BridgeRow, MirrorRow, OvsRow, PortRow
 
 INSTANCE, KEY = "hawser-instance", "hawser-key"
 PENDING = "ovs-vswitchd has not given it a number yet"

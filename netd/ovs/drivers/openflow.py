@@ -9,7 +9,7 @@ use them, and go after those.
 
 import asyncio
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ...errors import NetError, NotFound, Unavailable
@@ -95,6 +95,8 @@ class OpenFlow:
 
     async def set_meters(self, bridge: str, lines: Sequence[str], removed: Collection[int] = ()) -> None:
         """Add or change meters, each by itself; remove others, with the flows that use them."""
+        if not lines and not removed:
+            return
         known = await self.meters(bridge)
         for line in lines:
             match = METER.search(line)
@@ -129,6 +131,11 @@ class OpenFlow:
         except NetError as error:
             raise (NotFound if "nknown bridge" in str(error) else NetError)(str(error)) from None
         return text
+
+    async def send(self, bridge: str, frame: bytes, ports: Iterable[int]) -> None:
+        """Send a frame out of these ports (packet-out), past the flows."""
+        if outputs := ",".join(f"output:{port}" for port in ports):
+            await self._run("packet-out", bridge, f"in_port=controller packet={frame.hex()} actions={outputs}")
 
     async def _bundle(self, bridge: str, lines: Sequence[str]) -> None:
         if lines:

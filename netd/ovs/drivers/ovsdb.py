@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...errors import Unavailable
+from ..rows import Assigned, OvsRow
 from . import marked
 from .replica import Replica
-from .rows import Assigned, OvsRow
 
 T = TypeVar("T")
 WAIT = 5.0

@@ -75,6 +75,7 @@ class EncryptedOverlay:
             if found.flavour is None:
                 raise Unavailable(found.reason or "no WireGuard")
             flavour = found.flavour
+        self.flavour = flavour
         self._machine, self._instance, self._port = machine, instance, port
         self._file = KeyFile(data, machine, period)
         self._keys: Keys | None = None

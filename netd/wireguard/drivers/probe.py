@@ -33,7 +33,7 @@ class Found:
 def probe() -> Found:
     """The kernel's WireGuard where it has it, else wireguard-go's, else why there is none. Blocks; leaves nothing."""
     if not has_ipv6():
-        return Found(flavour=None, reason=f"the overlay's addresses are IPv6, which this kernel has not; {OTHERWISE}")
+        return Found(flavour=None, reason="WireGuard's addresses are IPv6, which this kernel has not; use one that has")
     try:
         if in_kernel():
             return Found(flavour=Flavour.KERNEL)
@@ -41,18 +41,15 @@ def probe() -> Found:
         return Found(flavour=None, reason="WireGuard cannot be looked for without the rights; run as root")
     if shutil.which("wireguard-go") is None:
         text = "the kernel has no WireGuard and wireguard-go is not installed; install wireguard-go"
-        return Found(flavour=None, reason=f"{text}, or {OTHERWISE}")
+        return Found(flavour=None, reason=text)
     if reason := _tun():
         text = f"the kernel has no WireGuard, and wireguard-go needs {TUN}: {reason}; load the module tun"
-        return Found(flavour=None, reason=f"{text}, or {OTHERWISE}")
+        return Found(flavour=None, reason=text)
     return Found(flavour=Flavour.USERSPACE)
 
 
-OTHERWISE = "create the network without --encrypted"
-
-
 def in_kernel() -> bool:
-    """Whether the kernel makes WireGuard links. Denied without the rights."""
+    """Whether the kernel makes WireGuard links, by the calling thread, which must not be the event loop's. Denied."""
 
     def make() -> None:
         with Netlink() as inner:
@@ -61,7 +58,7 @@ def in_kernel() -> bool:
     with tempfile.TemporaryDirectory(prefix="hawser-probe-") as base:
         path = Path(base) / "netns"
         try:
-            netns.create(path, make)
+            netns.create_here(path, make)
         except Denied:
             raise
         except NetError:

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from hawser.netd.fabric import Fabric
-from hawser.netd.model import Address, Default, Endpoint, Kind, Network, Policy, Port, Router, Tenant
+from hawser.netd.model import Address, Default, Endpoint, Kind, Network, Policy, Port, Router, Tenant, Tunnel
 from hawser.netd.ovs import packets
 from hawser.netd.ovs.packets import Packet
 from hawser.netd.ovs.scope import Ofports
@@ -15,7 +15,7 @@ from tests.netd.policy import worlds
 
 MACHINES = ("m1", "m2", "m3")
 ZONES = {"blue": 7, "red": 8}
-TUNNEL = 99
+TUNNEL, GENEVE = 99, 98
 PLACES = {"web1": "m1", "web2": "m2", "db1": "m1", "db2": "m2", "safe1": "m1"}
 
 
@@ -46,6 +46,7 @@ def fabric(
                 "kind": Kind.OVS,
                 "vni": first * 100 + number,
                 "internal": name == "lone",
+                "tunnel": Tunnel.GENEVE if name == "back" else Tunnel.VXLAN,
                 "default": (defaults or {}).get(name),
                 **(networks or {}).get(name, {}),
             }
@@ -63,7 +64,7 @@ def numbers(made: Fabric, machine: str) -> Ofports:
     """Numbers for a machine's ports and gateways, in the order of their names."""
     ports = {port.id: n for n, (_, port) in enumerate(sorted(made.at(machine).items()), 1)}
     gateways = {key: n for n, key in enumerate(sorted(made.present(machine)), 50)}
-    return Ofports(ports=ports, gateways=gateways, tunnel=TUNNEL)
+    return Ofports(ports=ports, gateways=gateways, tunnels={Tunnel.VXLAN: TUNNEL, Tunnel.GENEVE: GENEVE})
 
 
 @dataclass(slots=True)

@@ -145,7 +145,7 @@ def test_what_is_leaving_or_has_no_number_or_no_endpoint_is_not_programmed() -> 
     assert flows_of_port(made, "m1", ofports, ZONES, replace(near, leaving=True)) == []
     assert flows_of_port(made, "m1", replace(ofports, ports={}), ZONES, near) == []
     assert flows_of_port(made, "m1", ofports, ZONES, far)
-    assert flows_of_port(made, "m1", replace(ofports, tunnel=None), ZONES, far) == []
+    assert flows_of_port(made, "m1", replace(ofports, tunnels={}), ZONES, far) == []
     del made.endpoints["m2"]
     assert flows_of_port(made, "m1", ofports, ZONES, far) == []
 

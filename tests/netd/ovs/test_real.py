@@ -21,7 +21,7 @@ from hawser.netd.drivers import netlink, netns
 from hawser.netd.drivers.netlink import Netlink
 from hawser.netd.drivers.tune import prepare_sandbox, prepare_tenant
 from hawser.netd.fabric import Fabric
-from hawser.netd.model import Default, Network, Port, Qos, Rule
+from hawser.netd.model import Default, Network, Port, Qos, Rule, Tunnel
 from hawser.netd.ovs.drivers.offload import sum_before_sending
 from hawser.netd.ovs.meters import meters
 from hawser.netd.ovs.packets import Packet, address_of, mac_text
@@ -34,7 +34,7 @@ from tests.netd.policy.worlds import IN, app, peer, policy
 from tests.wait import until
 
 from .real import BRIDGE, DATAPATH, Ovs, running
-from .stage import TUNNEL, ZONES, Stage, fabric, four, numbers, six
+from .stage import GENEVE, TUNNEL, ZONES, Stage, fabric, four, numbers, six
 from .test_properties import forged, honest
 
 pytestmark = pytest.mark.root
@@ -98,8 +98,9 @@ def switch(rundir: Path) -> Iterator[Ovs]:
 
 
 def tunnel(ovs: Ovs) -> None:
-    flow = "type=vxlan", "options:key=flow", "options:remote_ip=flow", f"ofport_request={TUNNEL}"
-    ovs.vsctl("add-port", BRIDGE, "tunnel0", "--", "set", "interface", "tunnel0", *flow)
+    for name, number in ((Tunnel.VXLAN, TUNNEL), (Tunnel.GENEVE, GENEVE)):
+        flow = f"type={name}", "options:key=flow", "options:remote_ip=flow", f"ofport_request={number}"
+        ovs.vsctl("add-port", BRIDGE, name, "--", "set", "interface", name, *flow)
 
 
 def test_a_switch_does_what_the_simulator_does(switch: Ovs) -> None:

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from hawser.netd.fabric import Fabric
-from hawser.netd.model import Default, Port, Route, Router, Rule, link_local
+from hawser.netd.model import Default, Port, Route, Router, Rule, Tunnel, link_local
 from hawser.netd.ovs import packets
 from hawser.netd.ovs.flow import Flow
 from hawser.netd.ovs.packets import Packet
@@ -17,7 +17,7 @@ from hawser.netd.ovs.tables import Table
 from tests.netd.policy import worlds
 from tests.netd.policy.worlds import IN, OUT, app, peer, policy
 
-from .stage import PLACES, TUNNEL, Stage, answer, fabric, four, places, six
+from .stage import GENEVE, PLACES, TUNNEL, Stage, answer, fabric, four, places, six
 
 
 @pytest.fixture
@@ -214,6 +214,15 @@ def test_a_gateway_is_not_asked_from_another_machine(stage: Stage) -> None:
     assert [output.port for output in switch.receive(sent, TUNNEL)] == [stage.number(web2)]
 
 
+def test_a_network_leaves_by_its_own_kind_of_tunnel(stage: Stage) -> None:
+    web1, db2 = stage.port("web1"), stage.port("db2")
+    near, far = stage.network(web1), stage.network(db2)
+    assert (near.tunnel, far.tunnel) == (Tunnel.VXLAN, Tunnel.GENEVE)
+    switch = stage.cluster.machines["m1"].switch
+    sent = switch.receive(to(stage, web1, four(db2)), stage.number(web1))
+    assert [(output.port, output.tunnel and output.tunnel[0]) for output in sent] == [(GENEVE, far.vni)]
+
+
 def test_an_encrypted_network_takes_no_tunnel_in_the_clear() -> None:
     stage = Stage.of(fabric(networks={"front": {"encrypted": True}}, inner=[1, 2]))
     web1, web2 = stage.port("web1"), stage.port("web2")
@@ -361,5 +370,5 @@ def test_a_loop_is_found() -> None:
             Flow(0, 1, "", f"set_field:0x1->tun_id,set_field:{there}->tun_dst,resubmit(,1)"),
             Flow(1, 1, "", "output:9"),
         ]
-        cluster.add(name, flows, 9, fabric().endpoints[name])
+        cluster.add(name, flows, {Tunnel.VXLAN: 9}, fabric().endpoints[name])
     assert cluster.send("m1", 1, PACKET) == []  # what came through a tunnel does not go back into it

@@ -86,7 +86,7 @@ class Machine:
     def close(self) -> None:
         self.do(self.overlay.remove)
         self.do(self.overlay.close)
-        assert [name for name in self.do(links) if name.startswith("hwg")] == []
+        assert [name for name in self.do(links) if name.startswith("hww")] == []
         self._thread.shutdown()
         netns.remove(self.path)
 

@@ -67,10 +67,7 @@ def test_the_probe_finds_what_there_is_and_leaves_nothing() -> None:
 def test_without_any_wireguard_the_reason_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(probing, "in_kernel", lambda: False)
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    text = (
-        "the kernel has no WireGuard and wireguard-go is not installed; install wireguard-go, "
-        "or create the network without --encrypted"
-    )
+    text = "the kernel has no WireGuard and wireguard-go is not installed; install wireguard-go"
     assert probe().reason == text
     with pytest.raises(Unavailable, match=text):
         EncryptedOverlay("a", "i", tmp_path, tmp_path)

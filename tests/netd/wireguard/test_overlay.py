@@ -342,7 +342,7 @@ def test_everything_is_marked(cluster: Cluster) -> None:
 
     def look() -> set[str]:
         with Netlink() as rtnetlink:
-            return {link.alias for link in rtnetlink.links() if link.name.startswith("hwg")}
+            return {link.alias for link in rtnetlink.links() if link.name.startswith("hww")}
 
     assert first.do(look) == {alias_of(first.instance, 0), alias_of(first.instance, 1)}
 

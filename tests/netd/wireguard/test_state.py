@@ -21,7 +21,7 @@ def peer(number: int) -> PeerSpec:
 
 
 SPEC = WireguardSpec(
-    ifname="hwg0",
+    ifname="hww0",
     listen_port=51820,
     address=IPv6Address("fd68::9"),
     mtu=1440,

@@ -16,7 +16,7 @@ from hawser.netd.ovs.drivers.instance import Instance, Paths
 from hawser.netd.ovs.drivers.offload import sum_before_sending
 from hawser.netd.ovs.drivers.openflow import OpenFlow
 from hawser.netd.ovs.drivers.ovsdb import Ovsdb
-from hawser.netd.ovs.drivers.rows import BridgeRow
+from hawser.netd.ovs.rows import BridgeRow
 
 BRIDGE = "hwint0"
 

@@ -16,7 +16,7 @@ from hawser.netd.errors import NetError, Unavailable
 from hawser.netd.ovs.drivers import rpc
 from hawser.netd.ovs.drivers.instance import Instance, Paths
 from hawser.netd.ovs.drivers.ovsdb import Ovsdb
-from hawser.netd.ovs.drivers.rows import BridgeRow
+from hawser.netd.ovs.rows import BridgeRow
 from hawser.store.background import background
 from tests.netd.conftest import CLONE_NEWNET
 from tests.wait import auntil, until

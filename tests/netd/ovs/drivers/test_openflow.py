@@ -6,7 +6,7 @@ import pytest
 
 from hawser.netd.errors import NetError, NotFound, Unavailable
 from hawser.netd.ovs.drivers.openflow import OpenFlow, name_of
-from hawser.netd.ovs.drivers.rows import PortRow
+from hawser.netd.ovs.rows import PortRow
 from tests.netd.machines import ping
 from tests.netd.ovs.drivers.conftest import BRIDGE, Switch, sandbox
 

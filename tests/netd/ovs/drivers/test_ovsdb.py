@@ -12,7 +12,7 @@ import pytest
 from hawser.netd.errors import Conflict, Invalid, NetError, Unavailable
 from hawser.netd.ovs.drivers import rpc
 from hawser.netd.ovs.drivers.ovsdb import Ovsdb
-from hawser.netd.ovs.drivers.rows import MirrorRow, OvsRow, PortRow
+from hawser.netd.ovs.rows import MirrorRow, OvsRow, PortRow
 from tests.netd.ovs.drivers.conftest import BRIDGE, Switch, sandbox
 from tests.wait import auntil
 

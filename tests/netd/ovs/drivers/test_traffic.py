@@ -10,7 +10,7 @@ import pytest
 from hawser.netd.drivers import netns
 from hawser.netd.errors import NotFound
 from hawser.netd.ovs.drivers.offload import sum_before_sending, tx_checksums
-from hawser.netd.ovs.drivers.rows import PortRow
+from hawser.netd.ovs.rows import PortRow
 from tests.netd.machines import ask, ping, serving, shut, silent
 from tests.netd.ovs.drivers.conftest import BRIDGE, Switch, sandbox
 from tests.wait import until
