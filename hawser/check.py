@@ -137,6 +137,16 @@ def limits() -> str | None:
     return None
 
 
+def bridge_filter() -> str | None:
+    """What shows bridged frames to policies: there, or a module that the node loads."""
+    if Path("/proc/sys/net/bridge").is_dir():
+        return None
+    modprobe = shutil.which("modprobe", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if modprobe and subprocess.run([modprobe, "-n", "-q", "br_netfilter"], check=False).returncode == 0:
+        return None
+    return "the kernel has no br_netfilter; policies on networks of kind bridge are refused"
+
+
 def hierarchies() -> str | None:
     """At least one cgroup tree, so that all of a container can be found and ended."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
@@ -263,6 +273,7 @@ PROBES: tuple[tuple[str, str, bool, Callable[[], str | None]], ...] = (
     ("bridge, veth", "networks, labs", True, links),
     ("nftables", "NAT, published ports, isolation", True, nftables),
     ("tbf, ifb, mirred", "limits and mirrors of ports", False, limits),
+    ("br_netfilter", "policies on networks of kind bridge", False, bridge_filter),
     ("overlayfs", "containers on images", True, overlayfs),
     ("cgroups", "containers", True, hierarchies),
     ("cpu, memory, pids", "limits of containers", False, controllers),

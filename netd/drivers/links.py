@@ -18,7 +18,7 @@ from ..specs import BridgeSpec, PortSpec, Spec
 from . import netlink, netns, sockets, wire
 from .inside import Inside, adjust, by_link, configure, look
 from .place import Place
-from .tune import harden_bridge
+from .tune import harden_bridge, need_bridge_filter
 
 NF_CALL_IPTABLES = 36
 
@@ -116,6 +116,8 @@ class Links:
             raise
 
     def _fix_bridge(self, spec: BridgeSpec) -> None:
+        if spec.filtered:
+            self._place.inside(need_bridge_filter)
         self._place.inside(lambda: harden_bridge(spec.ifname))
         index = self._index(spec.ifname)
         have = by_link(self._netlink.addresses()).get(index, ())

@@ -319,7 +319,7 @@ async def test_a_port_speaks_for_itself_only(site: Site, mac: bool, source: bool
                 return server.recv(10) == b"honest"
             return False
 
-        until(arrives, what="an honest packet")
+        until(arrives, what="a bridge that forwards: the kernel opens a new port a moment after its link is up")
         forged = udp4("10.64.0.77" if source else ips(a)[0], ips(b)[0], 7, b"forged")
         send_frame(site.paths["a"], "eth0", b.mac, forged, "02:00:00:00:00:77" if mac else a.mac)
         assert b"forged" not in all_of(server)

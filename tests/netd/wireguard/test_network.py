@@ -250,8 +250,8 @@ async def test_a_network_may_agree_to_go_without_and_takes_it_back(make: Make) -
 def sealed(source: str, target: str) -> bool:
     """Whether echo requests pass, and none of it is on the wire in the clear."""
     with captured() as wire:
-        passed = all([ping(source, target) for _ in range(5)])
-    return passed and len(wire.to(*WIREGUARD)) >= 10 and wire.clear == []
+        passed = [ping(source, target) for _ in range(5)]
+    return all(passed) and len(wire.to(*WIREGUARD)) >= 10 and wire.clear == []
 
 
 def tunnels(machine: Machine) -> list[str]:
