@@ -20,6 +20,7 @@ from hawser.netd.drivers.netlink import Netlink
 from hawser.netd.drivers.nft import Nft
 from hawser.netd.errors import Unavailable
 from hawser.netd.model import SEALED_PORT, VXLAN_PORT, Network
+from hawser.netd.switching import PORTS
 from hawser.netd.wireguard.drivers.probe import Flavour, Found
 from hawser.netd.wireguard.drivers.thread import OverlayThread
 from hawser.netd.wireguard.specs import ifname_of, inner_address
@@ -250,7 +251,7 @@ async def test_a_network_may_agree_to_go_without_and_takes_it_back(make: Make) -
 def sealed(source: str, target: str) -> bool:
     """Whether echo requests pass, and none of it is on the wire in the clear."""
     with captured() as wire:
-        passed = all([ping(source, target) for _ in range(5)])
+        passed = all(ping(source, target) for _ in range(5))
     return passed and len(wire.to(*WIREGUARD)) >= 10 and wire.clear == []
 
 
@@ -402,3 +403,18 @@ def forged(target: Machine, box: str, into: Network, host: str, port: int) -> bo
             return server.recv(100) == b"forged"
         except TimeoutError:
             return False
+
+
+@pytest.mark.parametrize("kind", ["ovs"])
+async def test_networks_of_kind_ovs_are_encrypted_too(make: Make, kind: str) -> None:
+    m1, m2 = make(1), make(2)
+    async with network(m1, m2, kind=kind):
+        with captured() as wire:
+            await m1.box("a", "t", "n")
+            b = await m2.box("b", "t", "n")
+            await reach(m1, "a", ip(b))
+            await reach(m1, "a", ip(b, 6))
+        assert m1.net.statuses() == ()
+    assert wire.to(*WIREGUARD)
+    assert wire.to(*PORTS.values()) == []
+    assert wire.clear == []
