@@ -18,7 +18,7 @@ from hawser.table import render
 
 from .row import Row
 
-AREAS = ("puts", "store", "kv", "attach", "start", "lab", "ps", "dns")
+AREAS = ("puts", "store", "kv", "attach", "start", "lab", "ps", "dns", "net")
 RESULTS = Path(__file__).parent / "RESULTS.md"
 COLUMNS = ("WHAT", "OURS", "PEER", "RATIO", "NEEDED", "HELD", "NOTE")
 

@@ -116,6 +116,37 @@ def nftables() -> str | None:
     return None if lib.nft_run_cmd_from_buffer(context, rules) == 0 else "NAT rules refused; load the module `nft_nat`"
 
 
+def limits() -> str | None:
+    if reason := isolate():
+        return reason
+    from hawser.netd.errors import NetError
+    from hawser.netd.qos import rates
+    from hawser.netd.qos.drivers import copies
+    from hawser.netd.qos.drivers.rtnl import Rtnl
+
+    lo, rtnl = 1, Rtnl()
+    try:
+        rtnl.set_queue(lo, "lo", rates.tbf(rates.bucket(10**6)))
+        copies.put(rtnl, lo, "lo", [lo])
+        rtnl.new_ifb("probe-ifb", "probe")
+    except NetError as error:
+        words = str(error).partition(";")[0]
+        return f"{words}; load the kernel modules `sch_tbf`, `ifb`, `cls_bpf` and `act_mirred`"
+    finally:
+        rtnl.close()
+    return None
+
+
+def bridge_filter() -> str | None:
+    """What shows bridged frames to policies: there, or a module that the node loads."""
+    if Path("/proc/sys/net/bridge").is_dir():
+        return None
+    modprobe = shutil.which("modprobe", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if modprobe and subprocess.run([modprobe, "-n", "-q", "br_netfilter"], check=False).returncode == 0:
+        return None
+    return "the kernel has no br_netfilter; policies on networks of kind bridge are refused"
+
+
 def hierarchies() -> str | None:
     """At least one cgroup tree, so that all of a container can be found and ended."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
@@ -241,6 +272,8 @@ PROBES: tuple[tuple[str, str, bool, Callable[[], str | None]], ...] = (
     ("namespaces", "containers, networks, labs", True, namespaces),
     ("bridge, veth", "networks, labs", True, links),
     ("nftables", "NAT, published ports, isolation", True, nftables),
+    ("tbf, ifb, mirred", "limits and mirrors of ports", False, limits),
+    ("br_netfilter", "policies on networks of kind bridge", False, bridge_filter),
     ("overlayfs", "containers on images", True, overlayfs),
     ("cgroups", "containers", True, hierarchies),
     ("cpu, memory, pids", "limits of containers", False, controllers),

@@ -65,6 +65,17 @@ class Client:
             text = stream.read()
         return _decode(status, text)
 
+    def text(self, path: str) -> str:
+        """An answer that is plain text."""
+        with _connect(self.path) as sock:
+            sock.sendall(self._head("GET", path, {}, 0))
+            stream = sock.makefile("rb")
+            status = _status(stream)
+            answer = stream.read()
+        if status >= 400:
+            _decode(status, answer)
+        return answer.decode()
+
     def upload(self, path: str, source: BinaryIO, **query: object) -> Any:
         """Send a file as the body, in chunks; the node answers when it has all of it."""
         with _connect(self.path) as sock:

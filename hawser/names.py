@@ -1,8 +1,9 @@
 """Names for containers: the node's DNS server listens on the gateway of every network, for that network's tenant.
 
-It answers for what the mesh has, and for the running containers themselves, by name, as Docker's does on a network; a
-service that is announced under the same name is meant first. A network's coming and going is seen in the store; sockets
-that could not be opened (a bridge that is not up yet) are tried again by the reconcile loop.
+It answers for what the mesh has, and for every machine's running containers and whatever else is attached, by name, as
+Docker's does on a network; a service that is announced under the same name is meant first, and a name that several
+have leads to all of them. A network's coming and going is seen in the store; sockets that could not be opened (a bridge
+that is not up yet) are tried again by the reconcile loop.
 """
 
 import asyncio
@@ -14,9 +15,12 @@ from hawser.mesh.drivers.dns_server import DnsServer, Listener
 from hawser.mesh.model import Instance
 from hawser.netd import model
 from hawser.netd.agent import NetAgent
-from hawser.store import Compacted, Store
+from hawser.netd.errors import NetError
+from hawser.runtime.errors import RuntimeFault
+from hawser.store import Compacted, Store, StoreError
 from hawser.store.loop import reconcile_loop
 
+from .elsewhere import Elsewhere
 from .workloads.containers import Containers
 
 RETRY, INTERVAL = 0.1, 30.0
@@ -25,31 +29,36 @@ RETRY, INTERVAL = 0.1, 30.0
 class Names:
     """The DNS listeners of one node."""
 
-    def __init__(self, store: Store, mesh: Mesh, net: NetAgent, containers: Containers, port: int) -> None:
+    def __init__(
+        self, store: Store, machine: str, mesh: Mesh, net: NetAgent, containers: Containers, port: int
+    ) -> None:
         self._store = store
         self._mesh = mesh
         self._net = net
         self._containers = containers
         self._server = DnsServer(self._lookup, port=port, make=self._make)
         self._wake = asyncio.Event()
+        net.on_round = self._wake.set  # routers decide what a listener hides
         self._failures: list[str] = []
         self._hosts: tuple[Instance, ...] = ()
-        self._known: dict[str, tuple[object, object, tuple[Instance, ...]]] = {}
+        self._elsewhere = Elsewhere(store, machine)
+        self._known: dict[str, tuple[object, object, object, tuple[Instance, ...]]] = {}
 
     def refresh(self) -> None:
         """Look again at the containers: one has started, ended, or changed its networks."""
         self._hosts = tuple(self._containers.hosts())
+        self._wake.set()
 
     def _lookup(self, tenant: str) -> Sequence[Instance]:
         """A tenant's instances; the same object while nothing changed, as the server wants it."""
-        announced = self._mesh.instances(tenant)
+        announced, others = self._mesh.instances(tenant), self._elsewhere.of(tenant)
         known = self._known.get(tenant)
-        if known is not None and known[0] is announced and known[1] is self._hosts:
-            return known[2]
+        if known is not None and known[0] is announced and known[1] is self._hosts and known[2] is others:
+            return known[3]
         services = {instance.service for instance in announced}
-        hosts = (host for host in self._hosts if host.tenant == tenant and host.service not in services)
-        found = (*announced, *hosts)
-        self._known[tenant] = (announced, self._hosts, found)
+        own = (host for host in self._hosts if host.tenant == tenant)
+        found = (*announced, *(host for host in (*own, *others) if host.service not in services))
+        self._known[tenant] = (announced, self._hosts, others, found)
         return found
 
     async def run(self) -> None:
@@ -58,6 +67,7 @@ class Names:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._watch(), name="networks")
+                group.create_task(self._elsewhere.run(), name="names of other machines")
                 group.create_task(reconcile_loop(self._once, self._wake, INTERVAL), name="listeners")
         finally:
             await self._server.close()
@@ -79,6 +89,11 @@ class Names:
     async def _once(self) -> float | None:
         listeners = [self._listener(network) for network in self._net.present()]
         self._failures = [f"dns {address}: {reason}" for address, reason in (await self._server.set(listeners)).items()]
+        try:
+            await self._containers.tell_names()
+            self._containers.follow_links()
+        except (NetError, StoreError, RuntimeFault) as error:
+            self._failures.append(f"names: {error}")
         return RETRY if self._failures else None
 
     def _listener(self, network: model.Network) -> Listener:

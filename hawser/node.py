@@ -22,6 +22,7 @@ from hawser.mesh.agent import Mesh
 from hawser.mesh.drivers.checks import stream
 from hawser.mesh.model import Address, Announcement
 from hawser.netd.agent import NetAgent
+from hawser.netd.watch.agent import Watcher
 from hawser.runtime.agent import Runtime
 from hawser.runtime.images import Images
 from hawser.runtime.model import State
@@ -45,6 +46,7 @@ from .clustering.enter import Wanted
 from .clustering.place import Ports
 from .clustering.which import open_store
 from .faults import Fault, kind_of
+from .guests import Guests
 from .identity import address_towards, hold, machine_id, own_addresses
 from .machine import describe
 from .moving import Move, check
@@ -100,12 +102,14 @@ class Node:
         store = backing.store
         self.started = time.time()
         self.net = net
+        self.watcher = Watcher(store, net)
         self.images = images
         self.runtime = Runtime(config.data, config.run, machine[:INSTANCE], images, on_change=self._changed)
         self.containers = Containers(self.runtime, net)
         self.verbs = Verbs(self.containers, self.runtime, net)
         self.mesh = Mesh(store, machine, self._check, dial=self._dial)
-        self.names = Names(store, self.mesh, net, self.containers, config.dns_port)
+        self.names = Names(store, machine, self.mesh, net, self.containers, config.dns_port)
+        self.guests = Guests(net, config.run / "netns", self.names.refresh)
         self.units = Registry(store, problems)
         manager = UnitContainers(self.runtime, self.containers, self.mesh, net)
         self.agent = Agent(store, machine, manager)
@@ -122,8 +126,8 @@ class Node:
         """Everything that goes on by itself, until `stop` or `leave`."""
         async with asyncio.TaskGroup() as group:
             parts = (
-                *(self.net, self.runtime, self.mesh, self.names, self.engine, self.agent),
-                *(self.machines, self.registration),
+                *(self.net, self.runtime, self.mesh, self.names, self.guests, self.engine, self.agent),
+                *(self.machines, self.registration, self.watcher),
             )
             tasks = [group.create_task(self._kept(part.run()), name=type(part).__name__) for part in parts]
             if self.clustered is not None:

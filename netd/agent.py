@@ -14,6 +14,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -33,23 +34,22 @@ from .encryption import Encryption
 from .errors import Denied, NetError
 from .fabric import Fabric
 from .intent import Intent
-from .model import Address, Network, Publish, Qos, Reservation
+from .model import Address, Network, Port, Publish, Qos, Reservation
 from .networks import Networks
+from .news import News
 from .objects.catalogue import Objects
 from .ovs.agent import Switch
 from .ports import Attachment, Ports, Wish
 from .presence import Presence
 from .repair import Repair
 from .shared import Shared
-from .site import preferred_kind
+from .site import Site, preferred_kind
 from .specs import Spec
 from .wireguard.drivers.thread import OverlayThread
 from .world import Kernel
 
 __all__ = ["Attachment", "NetAgent"]
 INTERVAL, AGAIN = 30.0, 0.5
-# records that say who has what, and nothing of what should be
-BOOKS = (model.ADDRESSES, model.PUBLISHED, model.SANDBOXES, model.TRANSIT, model.VNIS)
 log = logging.getLogger(__name__)
 
 
@@ -92,15 +92,23 @@ class NetAgent:
         self._networks = Networks(self._shared)
         self._ports = Ports(self._shared)
         self._repair = Repair(self._shared)
+        self._news = News(self._shared, INTERVAL)
         self.objects = Objects(store)
         """Tenants, routers, policies, reserved ports and floating addresses"""
         self._encryption = Encryption(self._shared, data or rundir, lambda: self._presence.refresh(), overlay)
         self._presence = Presence(store, lambda: self._encryption.endpoint)
+        self.on_round: Callable[[], None] = lambda: None
+        """Called after a round: the records have been read anew"""
 
     @property
     def fabric(self) -> Fabric:
         """Everything known of the cluster's networks, as of the last look."""
         return self._shared.intent.fabric
+
+    @property
+    def site(self) -> Site:
+        """What is particular to this machine."""
+        return self._shared.site
 
     def present(self) -> tuple[Network, ...]:
         """The networks this machine has to do with, by key."""
@@ -160,12 +168,12 @@ class NetAgent:
         self.wake()
 
     def _changed(self, batch: WatchBatch) -> None:
-        quiet = (f"{model.PORTS}{self._shared.machine}/", *BOOKS)  # what is written here is done here
-        if any(not event.kv.key.startswith(quiet) for event in batch.events):
-            self.wake()
+        if self._news.hear(batch):
+            self._wake.set()
 
     def wake(self) -> None:
-        """Have `run` look now."""
+        """Have `run` look at everything now."""
+        self._news.everything()
         self._wake.set()
 
     async def close(self) -> None:
@@ -253,23 +261,58 @@ class NetAgent:
             await self._shared.intent.load()
         return self._shared.intent.network(tenant, name)
 
+    async def change_port(self, sandbox: str, ifname: str, change: Callable[[Port], Port]) -> Port:
+        """Change a port's limits and mirrors in place; returns it. NotFound, and what `change` raises."""
+        async with self._lock:
+            return await complete(self._ports.change(sandbox, ifname, change))
+
     async def adopt_sandbox(self, sandbox: str, path: str, owner: str) -> None:
         """Have another's network namespace for a sandbox, as long as it is attached to something; nothing when it is
-        there already. Invalid."""
+        there already. A path in /proc is a process's: it is not looked for there again. Invalid."""
+        source = parse.parse_path(path)
         async with self._lock:
             known = self._shared.intent.sandboxes.get(sandbox)
             if known is None or known.owner != owner:
-                making = self._ports.make_sandbox(sandbox, borrowed=parse.parse_path(path), owner=owner)
+                passing = source.startswith("/proc/")
+                making = self._ports.make_sandbox(sandbox, borrowed=source, owner=owner, passing=passing)
                 await complete(making, lambda: self._ports.remove_sandbox(sandbox))
+
+    async def adopt_link(self, sandbox: str, link: str, owner: str) -> None:
+        """Have a link of the host's for a sandbox, as long as it is attached; nothing when it is there already.
+        `attach` lends it to the network's bridge, with the MAC and addresses of what is behind it. Invalid, Exists."""
+        async with self._lock:
+            known = self._shared.intent.sandboxes.get(sandbox)
+            source = f"{model.LINK}{parse.check_ifname(link)}"
+            if known is None or (known.owner, known.source) != (owner, source):
+                await complete(self._ports.adopt_link(sandbox, link, owner))
 
     def owners(self) -> Mapping[str, str]:
         """Borrowed sandboxes, and for whom."""
         return {name: kept.owner for name, kept in self._shared.intent.sandboxes.items() if kept.owner}
 
+    def source(self, sandbox: str) -> str:
+        """Where a borrowed sandbox is found, `/proc` when only processes have it; "" for the node's own."""
+        kept = self._shared.intent.sandboxes.get(sandbox)
+        if kept is None:
+            return ""
+        return "/proc" if kept.source == kept.path else kept.source
+
+    def sources(self, owner: str) -> Mapping[str, str]:
+        """An owner's sandboxes, with the `source` of each."""
+        return {name: kept.source for name, kept in self._shared.intent.sandboxes.items() if kept.owner == owner}
+
     async def detach(self, sandbox: str, ifname: str) -> None:
         """Take an interface away. NotFound; what the kernel refuses to remove now, `run` removes later."""
         async with self._lock:
             await complete(self._ports.detach(sandbox, ifname))
+
+    async def relabel(self, sandbox: str, ifname: str, labels: Mapping[str, str | None]) -> None:
+        """Give a port these labels, and take away those that are None; nothing when there is no such port. Conflict
+        when it has just been changed by another."""
+        async with self._lock:
+            port = self._shared.intent.port(f"{sandbox}:{ifname}")
+            if port is not None and not port.leaving:
+                await complete(self._shared.intent.relabel(port, labels))
 
     async def remove_sandbox(self, sandbox: str) -> None:
         """Remove a sandbox with all its ports; nothing when it is not there. What the kernel refuses to remove now,
@@ -280,6 +323,11 @@ class NetAgent:
     def attachments(self, sandbox: str | None = None) -> tuple[Attachment, ...]:
         """What a sandbox (or everybody) has, by interface name."""
         return self._ports.attachments(sandbox)
+
+    def ports(self) -> tuple[Port, ...]:
+        """This machine's ports as recorded, without those that are leaving; cheaper than `attachments`."""
+        intent = self._shared.intent
+        return tuple(port for port in intent.fabric.at(intent.machine).values() if not intent.leaving(port))
 
     def sandboxes(self) -> Mapping[str, str]:
         """Every sandbox's path, borrowed ones left out."""
@@ -314,8 +362,14 @@ class NetAgent:
         now, jitter = time.monotonic(), random.random()
         try:
             async with self._lock:
-                await complete(self._repair.round(now, jitter, due_only=True))
+                await complete(self._look(now, jitter))
+            self.on_round()
         except (NetError, StoreError, OSError) as error:
             self._repair.failed(error, now, jitter)
-        deadline = self._shared.retries.deadline()
-        return None if deadline is None else deadline - time.monotonic()
+        retry = self._shared.retries.deadline()
+        return min(self._news.due, inf if retry is None else retry) - time.monotonic()
+
+    async def _look(self, now: float, jitter: float) -> None:
+        if not await self._news.learn(now):
+            await self._repair.round(now, jitter, due_only=True)
+            self._news.looked()

@@ -34,6 +34,7 @@ class Wanted:
     labels: Mapping[str, str] = field(default_factory=dict)
     qos: Qos = field(default_factory=Qos)
     reserved: str | None = None
+    link: str | None = None
 
     @property
     def id(self) -> str:
@@ -75,6 +76,13 @@ class Claims:
         self._taken = {}
         for port in ports:
             self._taken.setdefault(port.on, set()).update(address.ip for address in port.addresses)
+
+    def moved(self, before: Port | None, after: Port | None) -> None:
+        """A port of the store is no longer `before` but `after`."""
+        if before is not None:
+            self._taken.get(before.on, set()).difference_update(address.ip for address in before.addresses)
+        if after is not None:
+            self._taken.setdefault(after.on, set()).update(address.ip for address in after.addresses)
 
     async def take(self, network: Network, wanted: Wanted) -> Port:
         """Choose addresses and write the port with all its claims, in one transaction; again when somebody was faster.
@@ -191,6 +199,7 @@ def _port(network: Network, wanted: Wanted, chosen: Sequence[Address]) -> Port:
         labels=wanted.labels,
         qos=wanted.qos,
         reserved=wanted.reserved,
+        link=wanted.link,
     )
 
 

@@ -14,7 +14,8 @@ from typing import Protocol
 
 from . import host_rules, switching, tenant_rules
 from .fabric import Fabric
-from .model import Kind, Network, Port
+from .model import LINK, Kind, Network, Port
+from .qos.specs import MirrorSpec, compile_port, qos_key
 from .rules import Element, version
 from .site import (
     Site,
@@ -28,8 +29,8 @@ from .site import (
     rule_specs,
     uplink_name,
 )
-from .specs import BridgeSpec, PortSpec, RuleSpec, SandboxSpec, Spec, TableSpec, TenantSpec
-from .tunnels import tunnel_specs
+from .specs import BorrowedSpec, BridgeSpec, PortSpec, RuleSpec, SandboxSpec, Spec, TableSpec, TenantSpec
+from .tunnels import remote_specs, tunnel_specs
 from .wireguard.specs import SLOTS, ifname_of
 
 
@@ -45,7 +46,9 @@ class Kept(Protocol):
 def compile_intent(fabric: Fabric, site: Site, sandboxes: Mapping[str, Kept]) -> dict[str, Spec]:
     """What should be there; `sandboxes` are this machine's by id. A tenant without a number here has none of it yet."""
     desired: dict[str, Spec] = {
-        f"sandbox:{name}": SandboxSpec(path=kept.path, borrowed=kept.source or None) for name, kept in sandboxes.items()
+        f"sandbox:{name}": SandboxSpec(path=kept.path, borrowed=kept.source or None)
+        for name, kept in sandboxes.items()
+        if not kept.source.startswith(LINK)
     }
     here = present(fabric, site)
     for name in sorted({fabric.networks[key].tenant for key in here}):
@@ -109,7 +112,12 @@ def network_specs(fabric: Fabric, site: Site, network: Network) -> dict[str, Spe
         addresses=gateway_interfaces(network),
         filtered=fabric.filtered(network),
     )
-    return {**rules, f"bridge:{network.key}": bridge, **tunnel_specs(fabric, site, network)}
+    specs = {**rules, f"bridge:{network.key}": bridge}
+    if site.machine in fabric.endpoints:
+        specs |= rule_specs("", host_rules.of_tunnels()) | tunnel_specs(fabric, site, network)
+        for _, port in sorted(fabric.on(network.key).items()):
+            specs |= remote_specs(fabric, site, network, port)
+    return specs
 
 
 def _joined(fabric: Fabric, site: Site, network: Network) -> list[str]:
@@ -148,10 +156,37 @@ def bare_port(fabric: Fabric, site: Site, network: Network, port: Plug) -> PortS
     )
 
 
+def whole_port(fabric: Fabric, site: Site, network: Network, port: Port) -> PortSpec:
+    """A port's link with its addresses."""
+    return replace(bare_port(fabric, site, network, port), addresses=in_order(port.addresses))
+
+
+def borrowed_port(fabric: Fabric, site: Site, network: Network, port: Port) -> BorrowedSpec:
+    """A link of the host's that is the port."""
+    assert port.link is not None
+    own = fabric.endpoints.get(site.machine)
+    return BorrowedSpec(
+        tenant=network.tenant,
+        ifname=port_name(site.instance, port.id),
+        bridge=bridge_name(site.instance, network.key),
+        mtu=mtu_of(fabric, site, network),
+        source=port.link,
+        network=network.key,
+        underlay=own.address if own else None,
+    )
+
+
 def port_specs(fabric: Fabric, site: Site, network: Network, port: Port) -> dict[str, Spec]:
     """A port's link and rules."""
-    link = replace(bare_port(fabric, site, network, port), addresses=in_order(port.addresses))
-    return {**port_rules(fabric, site, network, port), f"port:{port.id}": link, **published(site, port)}
+    link = (
+        borrowed_port(fabric, site, network, port) if port.link is not None else whole_port(fabric, site, network, port)
+    )
+    return {
+        **port_rules(fabric, site, network, port),
+        f"port:{port.id}": link,
+        **qos_specs(fabric, site, port),
+        **published(site, port),
+    }
 
 
 def port_rules(fabric: Fabric, site: Site, network: Network, port: Port) -> dict[str, Spec]:
@@ -161,6 +196,21 @@ def port_rules(fabric: Fabric, site: Site, network: Network, port: Port) -> dict
     if network.kind is Kind.OVS:
         return found
     return found | rule_specs(port.tenant, tenant_rules.of_port(port, ifname))
+
+
+def qos_specs(fabric: Fabric, site: Site, port: Port) -> dict[str, Spec]:
+    """A port's limits and mirrors on the `bridge` data plane, as far as those lead to ports of its tenant that are
+    here."""
+    network = fabric.networks.get(port.on)
+    if network is None or network.kind is not Kind.BRIDGE:
+        return {}
+    mirrors = []
+    for mirror in port.mirrors:
+        to = fabric.ports.get(f"{site.machine}/{mirror.to}")
+        if to is not None and to.tenant == port.tenant and to.id != port.id and not to.leaving:
+            mirrors.append(MirrorSpec(direction=mirror.direction, to=port_name(site.instance, to.id)))
+    spec = compile_port(port_name(site.instance, port.id), port, mirrors)
+    return {} if spec is None else {qos_key(port): spec}
 
 
 def published(site: Site, port: Port) -> dict[str, Spec]:

@@ -5,10 +5,10 @@ those does it program the others' ports. The answers are indices kept as ports c
 costs what it concerns and not what there is.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from .model import Default, Endpoint, Floating, Network, Policy, Port, Router, Tenant
+from .model import Address, Default, Endpoint, Floating, Network, Policy, Port, Router, Tenant
 
 
 @dataclass(slots=True)
@@ -27,6 +27,9 @@ class Fabric:
     _ports: dict[str, Port] = field(default_factory=dict)
     _on: dict[str, dict[str, Port]] = field(default_factory=dict)
     _at: dict[str, dict[str, Port]] = field(default_factory=dict)
+    _machines: dict[str, dict[str, int]] = field(default_factory=dict)
+    _having: dict[str, dict[str, int]] = field(default_factory=dict)
+    _known: dict[tuple[str, str | Address], dict[str, Port]] = field(default_factory=dict)
 
     @property
     def ports(self) -> Mapping[str, Port]:
@@ -39,6 +42,10 @@ class Fabric:
         self._ports[port.key] = port
         self._on.setdefault(port.on, {})[port.key] = port
         self._at.setdefault(port.machine, {})[port.key] = port
+        for name in _names(port):
+            self._known.setdefault((port.on, name), {})[port.key] = port
+        _count(self._machines, port.on, port.machine, 1)
+        _count(self._having, port.machine, port.on, 1)
 
     def drop_port(self, key: str) -> Port | None:
         """Forget a port; returns it."""
@@ -46,11 +53,23 @@ class Fabric:
         if port is not None:
             del self._on[port.on][key]
             del self._at[port.machine][key]
+            self._forget(port)
         return port
+
+    def _forget(self, port: Port) -> None:
+        """What is kept only while there is something to keep."""
+        _count(self._machines, port.on, port.machine, -1)
+        _count(self._having, port.machine, port.on, -1)
+        for name in _names(port):
+            sharing = self._known[port.on, name]
+            sharing.pop(port.key, None)
+            if not sharing:
+                del self._known[port.on, name]
 
     def set_ports(self, ports: Iterable[Port]) -> None:
         """These ports and no others."""
-        self._ports, self._on, self._at = {}, {}, {}
+        self._ports, self._on, self._at, self._known = {}, {}, {}, {}
+        self._machines, self._having = {}, {}
         for port in ports:
             self.put_port(port)
 
@@ -61,6 +80,19 @@ class Fabric:
     def at(self, machine: str) -> Mapping[str, Port]:
         """The ports of a machine by key."""
         return self._at.get(machine, {})
+
+    def machines(self, network: str) -> Collection[str]:
+        """The machines that have ports on a network."""
+        return self._machines.get(network, {}).keys()
+
+    def sharing(self, port: Port) -> dict[str, Port]:
+        """The ports of a port's network that have its MAC or one of its addresses, by key: itself if it is there, and
+        for the moments in which an address goes from one to another that one."""
+        return {key: other for name in _names(port) for key, other in self._known.get((port.on, name), {}).items()}
+
+    def meets(self, machine: str, network: str) -> bool:
+        """Whether a machine has to do with a network."""
+        return network in self.networks and any(machine in self.machines(key) for key in self.joined(network))
 
     def of_tenant(self, tenant: str) -> Iterator[Network]:
         """A tenant's networks by key."""
@@ -78,7 +110,7 @@ class Fabric:
 
     def present(self, machine: str) -> set[str]:
         """The networks a machine has to do with."""
-        own = {port.on for port in self.at(machine).values() if port.on in self.networks}
+        own = self._having.get(machine, {}).keys() & self.networks.keys()
         return {other for network in own for other in self.joined(network)}
 
     def default(self, network: Network) -> Default:
@@ -96,3 +128,16 @@ class Fabric:
             policy.tenant == network.tenant and (not policy.applies.networks or network.name in policy.applies.networks)
             for policy in self.policies.values()
         )
+
+
+def _names(port: Port) -> set[str | Address]:
+    """What others of its network know a port by."""
+    return {port.mac, *(address.ip for address in port.addresses)}
+
+
+def _count(numbers: dict[str, dict[str, int]], one: str, other: str, more: int) -> None:
+    """Add to a number of a table, which has those that are not zero."""
+    row = numbers.setdefault(one, {})
+    row[other] = row.get(other, 0) + more
+    if not row[other]:
+        del row[other]

@@ -12,6 +12,8 @@ from the encrypted overlay's address there.
 Addresses of the encrypted overlay, and the UDP port of the tunnels in it, are met on WireGuard's interfaces only, which
 are our own: a packet for there that finds no such interface (its process has ended) leaves by no other, whatever the
 routes say; nothing comes in that only pretends to have been encrypted; no tenant speaks to a machine's inner address.
+
+Packets between the kernel's own tunnels are not tracked: what is in them is, in the tenant's namespace.
 """
 
 from collections.abc import Iterable, Iterator
@@ -30,6 +32,7 @@ CHAINS = f"""
   set overlays {{ type ifname; }}
   set switches {{ type ifname; }}
   set uplinks {{ type ifname; }}
+  set tunnels {{ type inet_service; }}
   set floating4 {{ type ipv4_addr; }}
   set floating6 {{ type ipv6_addr; }}
   chain translate {{
@@ -40,6 +43,7 @@ CHAINS = f"""
     dnat ip6 to meta l4proto . th dport map @any6
   }}
   chain raw {{ type filter hook prerouting priority raw; policy accept;
+    iifname != @uplinks udp dport @tunnels fib daddr type local notrack accept
     iifname @uplinks ip daddr 127.0.0.0/8 drop
     iifname @uplinks ip saddr @floating4 accept
     iifname @uplinks ip6 saddr @floating6 accept
@@ -48,6 +52,9 @@ CHAINS = f"""
     iifname != "lo" iifname != @overlays ip6 saddr {INNER} drop
     iifname != "lo" iifname != @overlays iifname != @switches ip6 daddr {INNER} drop
     iifname != "lo" iifname != @overlays meta nfproto ipv6 udp dport {SEALED_PORT} drop
+  }}
+  chain raw_output {{ type filter hook output priority raw; policy accept;
+    udp dport @tunnels notrack
   }}
   chain prerouting {{ type nat hook prerouting priority dstnat; policy accept;
     fib daddr type local jump translate
@@ -88,6 +95,7 @@ CHAINS = f"""
     iifname != "lo" ip6 daddr {POOL6} drop
   }}
 """
+VXLAN = "4789"
 PUBLISHED = ("any4", "any6", "one4", "one6")
 OWN_FIRST, OWN_ROOM = 49152, 16384
 
@@ -101,6 +109,11 @@ def of_overlays(interfaces: Iterable[str]) -> Iterator[Element]:
     """The elements of the encrypted overlay: WireGuard's interfaces, whether or not they are there."""
     for ifname in interfaces:
         yield "overlays", ifname, None
+
+
+def of_tunnels() -> Iterator[Element]:
+    """The elements of a machine that has tunnels (RFC 7348's port)."""
+    yield "tunnels", VXLAN, None
 
 
 def of_switch(uplink: str, transit: Transit, endpoint: Address | None, ports: Iterable[int]) -> Iterator[Element]:

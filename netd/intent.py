@@ -9,7 +9,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from hawser.store import Compare, DeleteOp, KeyValue, PutOp, Store, absent
+from hawser.store import (
+    Compare,
+    DeleteOp,
+    EventKind,
+    KeyValue,
+    PutOp,
+    Store,
+    WatchBatch,
+    absent,
+    unchanged,
+)
 from hawser.store.reconcile import Step, Verb
 
 from . import compile as compiler
@@ -28,7 +38,8 @@ VNI_TRIES = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """A namespace of this machine, kept at `path`; a borrowed one was at `source` and is there for `owner`."""
+    """A namespace of this machine, kept at `path`; a borrowed one was at `source` and is there for `owner`. A
+    source of `model.LINK` and a name: no namespace, but a link of the host's."""
 
     path: str
     owner: str = ""
@@ -46,6 +57,8 @@ class Intent:
         self.sandboxes: dict[str, Sandbox] = {}
         self.numbers: dict[str, int] = {}
         self.unreadable: dict[str, str] = {}
+        self.revision = 0
+        """The store's as of which everything here is"""
         self._kept = {
             model.SANDBOXES: f"{model.SANDBOXES}{machine}/",
             model.TRANSIT: f"{model.TRANSIT}{machine}/",
@@ -67,7 +80,8 @@ class Intent:
 
     async def load(self) -> None:
         """Read everything anew, all or nothing."""
-        found = (await self._store.range(f"{model.ROOT}/", prefix=True)).kvs
+        answer = await self._store.range(f"{model.ROOT}/", prefix=True)
+        found = answer.kvs
         fabric, unreadable = Fabric(), dict[str, str]()
         fabric.networks = _all(found, "network", Network, unreadable)
         fabric.tenants = _all(found, "tenant", Tenant, unreadable)
@@ -79,6 +93,22 @@ class Intent:
         sandboxes = _read(found, self._kept[model.SANDBOXES], _sandbox, unreadable)
         numbers = _read(found, self._kept[model.TRANSIT], lambda key, value: int(value), unreadable)
         self.fabric, self.sandboxes, self.numbers, self.unreadable = fabric, sandboxes, numbers, unreadable
+        self.revision = answer.revision
+
+    def follow(self, batch: WatchBatch) -> list[tuple[Port | None, Port | None]]:
+        """Learn of ports that came, changed or went after what is known here; returns each as it was and is. NetError
+        when a record cannot be read; then `load`."""
+        changes = []
+        for event in batch.events:
+            key = event.kv.key.removeprefix(model.PORTS)
+            after = records.read_port(event.kv) if event.kind is EventKind.PUT else None
+            changes.append((self.fabric.ports.get(key), after))
+            if after is None:
+                self.fabric.drop_port(key)
+            else:
+                self.fabric.put_port(after)
+        self.revision = batch.revision
+        return changes
 
     def leaving(self, port: Port) -> bool:
         """Whether a port of this machine is on its way out, by itself or with its sandbox."""
@@ -133,11 +163,38 @@ class Intent:
             await self._store.put(self._kept[model.TRANSIT] + tenant, str(number).encode())
             self.numbers[tenant] = number
 
+    async def change_port(self, port: Port, change: Callable[[Port], Port]) -> Port:
+        """Write one of this machine's ports changed; returns it. NotFound when it is gone, and what `change` raises."""
+        while True:
+            entry = await self._store.get(model.PORTS + port.key)
+            there = None if entry is None else records.read_port(entry)
+            if entry is None or there is None or there.leaving:
+                raise NotFound(f"{port.sandbox} has no interface {port.ifname}")
+            changed = change(there)
+            put = PutOp(entry.key, json.dumps(parse.encode_port(changed)).encode())
+            if (await self._store.txn([unchanged(entry)], [put])).succeeded:
+                self.fabric.put_port(changed)
+                return changed
+
     async def retire(self, port: Port) -> None:
         """Note that a port is no longer wanted; record and claims stay."""
         gone = replace(port, leaving=True)
         await self._store.put(model.PORTS + port.key, json.dumps(parse.encode_port(gone)).encode())
         self.fabric.put_port(gone)
+
+    async def relabel(self, port: Port, labels: Mapping[str, str | None]) -> None:
+        """Give a port these labels, and take away those that are None; nothing when it is gone. Conflict when it has
+        just been changed."""
+        entry = await self._store.get(model.PORTS + port.key)
+        if entry is None:
+            return
+        present = records.read_port(entry)
+        wanted = {name: text for name, text in {**present.labels, **labels}.items() if text is not None}
+        changed = replace(present, labels=wanted)
+        put = PutOp(entry.key, json.dumps(parse.encode_port(changed)).encode())
+        if not (await self._store.txn([unchanged(entry)], [put])).succeeded:
+            raise Conflict(f"port {port.id} has just been changed; try again")
+        self.fabric.put_port(changed)
 
     async def forget_everything(self, *, alone: bool) -> None:
         """Remove every record and claim: all there is when no other machine is there, else what is this machine's."""

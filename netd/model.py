@@ -36,6 +36,8 @@ ENDPOINTS = f"{ROOT}/endpoints/"
 SANDBOXES = f"{ROOT}/sandboxes/"
 PUBLISHED = f"{ROOT}/published/"
 TRANSIT = f"{ROOT}/transit/"
+LINK = "link:"
+OWN_LABELS = "hawser."
 
 
 class Kind(StrEnum):
@@ -135,11 +137,21 @@ class Qos:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """A copy of every frame of one direction goes to another port of the tenant on the same machine, by its id; none
+    while that port is not there."""
+
+    direction: Direction
+    to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
     """One interface of a sandbox on a network, with one address of each of the network's subnets.
 
     `machine` is where its sandbox is; `reserved` names the reservation (tenant/name) whose MAC and addresses it has.
-    `leaving`: no longer wanted, but its addresses are not given back before the kernel has let go of them.
+    `leaving`: no longer wanted, but its addresses are not given back before the kernel has let go of them. `link`: no
+    sandbox has it, but this link of the machine's is the port, lent for as long.
     """
 
     machine: str
@@ -153,8 +165,10 @@ class Port:
     publish: tuple[Publish, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     qos: Qos = field(default_factory=Qos)
+    mirrors: tuple[Mirror, ...] = ()
     reserved: str | None = None
     leaving: bool = False
+    link: str | None = None
 
     @property
     def id(self) -> str:

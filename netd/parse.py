@@ -18,9 +18,11 @@ from .model import (
     VNI_MIN,
     Address,
     Default,
+    Direction,
     Endpoint,
     Interface,
     Kind,
+    Mirror,
     Network,
     Port,
     Publish,
@@ -230,6 +232,11 @@ def encode_qos(qos: Qos) -> dict[str, int]:
     return {name: value for name in QOS if (value := getattr(qos, name)) is not None}
 
 
+def encode_mirrors(mirrors: Sequence[Mirror]) -> list[dict[str, str]]:
+    """The plain form that `parse_mirrors` reads back."""
+    return [{"direction": str(mirror.direction), "to": mirror.to} for mirror in mirrors]
+
+
 def encode_network(network: Network) -> dict[str, Any]:
     """The plain form that `parse_network` reads back."""
     return {
@@ -264,8 +271,10 @@ def encode_port(port: Port) -> dict[str, Any]:
         "publish": [str(publish) for publish in port.publish],
         **({"labels": dict(port.labels)} if port.labels else {}),
         **({"qos": qos} if qos else {}),
+        **({"mirrors": encode_mirrors(port.mirrors)} if port.mirrors else {}),
         **({"reserved": port.reserved} if port.reserved else {}),
         **({"leaving": True} if port.leaving else {}),
+        **({"link": port.link} if port.link else {}),
     }
 
 
@@ -328,6 +337,20 @@ def parse_qos(plain: object) -> Qos:
     return Qos(**{str(name): value for name, value in plain.items()})
 
 
+def parse_mirrors(plain: object) -> tuple[Mirror, ...]:
+    """Mirrors of a port, sorted; Invalid."""
+    if not isinstance(plain, list):
+        raise Invalid(f"mirrors {plain!r}: give a list")
+    found = set()
+    for one in plain:
+        sandbox, _, ifname = str(one.get("to")).partition(":") if isinstance(one, Mapping) else ("", "", "")
+        if not isinstance(one, Mapping) or set(one) != {"direction", "to"} or one["direction"] not in list(Direction):
+            raise Invalid(f"mirror {one!r}: give direction ({' or '.join(Direction)}) and to")
+        to = f"{check_label(sandbox, 'sandbox')}:{check_ifname(ifname)}"
+        found.add(Mirror(direction=Direction(one["direction"]), to=to))
+    return tuple(sorted(found, key=lambda mirror: (mirror.direction, mirror.to)))
+
+
 def parse_path(text: object) -> str:
     """The path of a namespace, absolute; Invalid."""
     if not isinstance(text, str) or not text.startswith("/") or not text.isprintable():
@@ -359,8 +382,10 @@ def parse_port(plain: Mapping[str, Any]) -> Port:
             publish=tuple(parse_publish(publish) for publish in plain["publish"]),
             labels=check_labels(plain.get("labels", {})),
             qos=parse_qos(plain.get("qos", {})),
+            mirrors=parse_mirrors(plain.get("mirrors", [])),
             reserved=plain.get("reserved"),
             leaving=plain.get("leaving", False) is True,
+            link=check_ifname(plain["link"]) if plain.get("link") else None,
         )
     except KeyError as error:
         raise Invalid(f"port: {error} is missing") from error

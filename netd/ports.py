@@ -5,11 +5,12 @@ needs is made, whatever else exists. A port that goes keeps its claims until the
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address
 
 from hawser.store import StoreError
+from hawser.store.reconcile import Step, Verb
 
 from . import compile as compiler
 from . import host_rules, model, parse, rounds, switching
@@ -17,9 +18,10 @@ from .claims import Wanted, fixed_addresses
 from .errors import Conflict, Exists, Invalid, NetError, NotFound, Unavailable
 from .intent import Sandbox
 from .model import Address, Interface, Kind, Network, Port, Publish, Qos, Reservation
+from .qos.specs import qos_key
 from .shared import Shared
 from .site import SWITCH, has_plane, mtu_of
-from .specs import RuleSpec, SandboxSpec, Spec, of_networks, rank
+from .specs import RuleSpec, SandboxSpec, Spec, rank, stands
 from .world import Kernel
 
 LOOPBACK6 = IPv6Address("::1")
@@ -40,6 +42,7 @@ class Attachment:
     mtu: int = model.DEFAULT_MTU
     publish: tuple[Publish, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    qos: Qos = field(default_factory=Qos)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +70,9 @@ class Ports:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
 
-    async def make_sandbox(self, sandbox: str, *, borrowed: str = "", owner: str = "") -> str:
-        """A new network namespace, or one `borrowed` from its path; returns the path where it is kept. Invalid,
-        Exists."""
+    async def make_sandbox(self, sandbox: str, *, borrowed: str = "", owner: str = "", passing: bool = False) -> str:
+        """A new network namespace, or one `borrowed` from its path, which may be a `passing` one that soon leads
+        elsewhere; returns the path where it is kept. Invalid, Exists."""
         shared = self._shared
         parse.check_label(sandbox, "sandbox")
         if sandbox in shared.intent.sandboxes:
@@ -82,7 +85,8 @@ class Ports:
         # in whichever order a crash leaves record and namespace, the next round makes them one
         made = shared.hands.do(lambda kernel: rounds.all_or_nothing(steps, kernel.apply))
         try:
-            await shared.intent.add_sandbox(sandbox, Sandbox(path=path, owner=owner, source=borrowed))
+            source = path if passing else borrowed
+            await shared.intent.add_sandbox(sandbox, Sandbox(path=path, owner=owner, source=source))
             await made
         except BaseException as error:
             with contextlib.suppress(NetError):
@@ -93,6 +97,17 @@ class Ports:
             raise
         return path
 
+    async def adopt_link(self, sandbox: str, link: str, owner: str) -> None:
+        """Know a link of the host's as a sandbox, for a port that it is to be. Invalid, Exists."""
+        shared = self._shared
+        parse.check_label(sandbox, "sandbox")
+        if sandbox in shared.intent.sandboxes:
+            raise Exists(f"sandbox {sandbox} exists; remove it first")
+        if self._of(sandbox):  # its predecessor is not quite gone
+            await self.remove_sandbox(sandbox)
+        path = str(shared.rundir / "netns" / sandbox)
+        await shared.intent.add_sandbox(sandbox, Sandbox(path=path, owner=owner, source=f"{model.LINK}{link}"))
+
     async def attach(self, sandbox: str, network: Network, wish: Wish) -> Attachment:
         """One more interface of a sandbox. Invalid, NotFound, Exists, Conflict, Unavailable; then nothing was done."""
         shared, intent, ifname = self._shared, self._shared.intent, wish.ifname
@@ -102,17 +117,22 @@ class Ports:
             if not there.leaving:
                 raise Exists(f"{sandbox} has an interface {ifname}; choose another name")
             await self._take_away(there)
+        kept = intent.sandboxes[sandbox]
+        link = kept.source.removeprefix(model.LINK) if kept.source.startswith(model.LINK) else None
+        if link is not None and network.kind is not model.Kind.BRIDGE:
+            raise Unavailable(f"network {network.key} is of kind {network.kind}; links of the host are for bridges")
         wanted = Wanted(
             machine=shared.machine,
             sandbox=sandbox,
             ifname=ifname,
-            netns=intent.sandboxes[sandbox].path,
+            netns=kept.path,
             mac=wish.mac or model.mac_of(shared.instance, f"{sandbox}:{ifname}"),
             fixed=fixed_addresses(network, wish.addresses),
             publish=checked(network, wish.publish),
             labels=wish.labels,
             qos=wish.qos,
             reserved=wish.reserved,
+            link=link,
         )
         if wish.mac is not None:
             self._check_mac(network, wanted)
@@ -168,7 +188,8 @@ class Ports:
             steps = rounds.creation(ground, "its first port here")
             rounds.all_or_nothing(steps, kernel.apply)
             shared.done(steps)
-            kernel.prepare(key, bare)
+            if wanted.link is None:
+                kernel.prepare(key, bare)
 
         prepared = shared.hands.do(prepare)
         try:
@@ -182,6 +203,7 @@ class Ports:
             await self._shed()
             raise
         fabric.put_port(port)
+        self._mirrored(port)
         try:
             await prepared
             await shared.hands.do(lambda kernel: self._complete(kernel, network, port))
@@ -207,7 +229,7 @@ class Ports:
         shared, fabric, site = self._shared, self._shared.intent.fabric, self._shared.site
         joined = fabric.joined(network.key)
         here = {key for key in joined if has_plane(site, fabric.networks[key])}
-        if of_networks(shared.standing) >= here:
+        if all(stands(key, shared.standing) for key in here):
             return {}
         wants = dict[str, Spec]()
         for key in sorted(here):
@@ -232,6 +254,38 @@ class Ports:
             rounds.undo(rounds.creation(plain, "undone"), kernel.apply)
             raise
         shared.done([*rounds.creation(plain, "a new port"), *steps])
+
+    async def change(self, sandbox: str, ifname: str, change: Callable[[Port], Port]) -> Port:
+        """Change a port's limits and mirrors in place; returns it. NotFound, and what `change` raises; then nothing was
+        done."""
+        shared, intent = self._shared, self._shared.intent
+        before = intent.port(f"{sandbox}:{ifname}")
+        if before is None or intent.leaving(before):
+            raise NotFound(f"{sandbox} has no interface {ifname}")
+        after = await intent.change_port(before, change)
+        try:
+            await self._requalify(after)
+        except NetError:
+            await intent.change_port(after, lambda port: replace(port, qos=before.qos, mirrors=before.mirrors))
+            shared.wake()
+            raise
+        return after
+
+    async def _requalify(self, port: Port) -> None:
+        """Bring the kernel to a port's limits and mirrors."""
+        shared, key = self._shared, qos_key(port)
+        wanted = compiler.qos_specs(shared.intent.fabric, shared.site, port).get(key)
+        there = shared.standing.get(key)
+        if wanted is not None:
+            verb = Verb.CREATE if there is None else Verb.UPDATE
+            step = Step(verb=verb, key=key, reason="other limits or mirrors", spec=wanted)
+        elif there is not None:
+            step = Step(verb=Verb.DELETE, key=key, reason="no limits or mirrors any more", spec=there)
+        else:
+            await shared.switch.follow(shared.intent.fabric, shared.site)
+            return
+        await shared.hands.do(lambda kernel: kernel.apply(step))
+        shared.done([step])
 
     async def detach(self, sandbox: str, ifname: str) -> None:
         """Take an interface away. NotFound."""
@@ -292,10 +346,12 @@ class Ports:
             mtu=mtu_of(shared.intent.fabric, shared.site, network) if network else model.DEFAULT_MTU,
             publish=port.publish,
             labels=port.labels,
+            qos=port.qos,
         )
 
     def _of(self, sandbox: str) -> list[Port]:
-        return [port for port in self._shared.intent.ports.values() if port.sandbox == sandbox]
+        ports = self._shared.intent.fabric.at(self._shared.machine).values()
+        return [port for port in ports if port.sandbox == sandbox]
 
     def _specs(self, port: Port) -> dict[str, Spec]:
         """What is there of a port, the last to go first; of a network that cannot be read what was known of it."""
@@ -309,6 +365,13 @@ class Ports:
     async def _release(self, port: Port) -> None:
         await self._shared.claims.release(port)
         self._shared.intent.fabric.drop_port(port.key)
+        self._mirrored(port)
+
+    def _mirrored(self, to: Port) -> None:
+        """A port that others are mirrored to has come or gone: the rounds see to those."""
+        ports = self._shared.intent.fabric.at(self._shared.machine).values()
+        if any(mirror.to == to.id for port in ports for mirror in port.mirrors):
+            self._shared.wake()
 
 
 def checked(network: Network, publish: Sequence[Publish]) -> tuple[Publish, ...]:

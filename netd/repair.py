@@ -73,6 +73,8 @@ class Repair:
         thorough = thorough or now - self._looked >= THOROUGH
         remade = {step.key for step in done if step.verb is not Verb.DELETE and step.key.startswith(LINKS)}
         failures = dict(await shared.switch.follow(fabric, site, thorough=thorough, remade=remade))
+        if remade:  # the switch may have let go of the old ones after the new ones were up
+            shared.wake()
         if thorough:
             self._looked = now
         return failures | {

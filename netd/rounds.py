@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hawser.store.reconcile import Step, Verb
 
 from .errors import NetError
-from .specs import BridgeSpec, RuleSpec, Spec, needs
+from .specs import BorrowedSpec, BridgeSpec, RuleSpec, Spec, TenantSpec, needs
 
 Apply = Callable[[Step[Spec]], None]
 
@@ -50,6 +50,9 @@ def _lacking(step: Step[Spec], blocked: Mapping[str, Step[Spec]]) -> str | None:
         return None
     if step.verb is not Verb.DELETE:
         return next((key for key in needs(step.key, step.spec) if key in blocked), None)
+    if isinstance(step.spec, TenantSpec):  # its namespace would take the host's link with it
+        lent = ((key, other.spec) for key, other in blocked.items() if isinstance(other.spec, BorrowedSpec))
+        return next((key for key, spec in lent if spec.tenant == step.spec.name), None)
     if isinstance(step.spec, RuleSpec) and step.spec.value is None:  # a network's; its bridge goes first
         return next((key for key, other in blocked.items() if isinstance(other.spec, BridgeSpec)), None)
     return None

@@ -83,8 +83,9 @@ def observed(objects: Iterable[dict[str, Any]]) -> tuple[str, list[Element]]:
         if "chain" in entry and entry["chain"]["name"].startswith("version_"):
             found = entry["chain"]["name"].removeprefix("version_")
         for kind in ("set", "map"):
-            for element in entry.get(kind, {}).get("elem", ()):
-                elements.append(_element(entry[kind]["name"], element))
+            about = entry.get(kind, {})
+            if "timeout" not in about.get("flags", ()):  # packets fill those
+                elements += [_element(about["name"], element) for element in about.get("elem", ())]
     return found, elements
 
 

@@ -4,12 +4,13 @@ A field that an observation cannot give back, since it follows from the key or i
 compared.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from hawser.store.reconcile import Step, plan
 
 from .model import Address, Interface
+from .qos.specs import QosSpec
 from .rules import Element
 from .transit import Transit
 
@@ -145,6 +146,21 @@ class PortSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BorrowedSpec:
+    """A link of the host's, called `source` there, lent to a tenant's bridge under the port's name; observed without a
+    `bridge` while it is not on one. `underlay` is the address that no such link may have."""
+
+    tenant: str
+    ifname: str
+    bridge: str
+    mtu: int
+    up: bool = True
+    source: str = field(compare=False)
+    network: str = field(compare=False)
+    underlay: Address | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSpec:
     """One element of a set or map of the host's table (tenant "") or a tenant's."""
 
@@ -154,11 +170,11 @@ class RuleSpec:
     value: str | None = None
 
 
-LinkSpec = BridgeSpec | GatewaySpec | TunnelSpec | RemoteSpec | PortSpec
-Spec = TableSpec | SandboxSpec | TenantSpec | SwitchSpec | LinkSpec | RuleSpec
+LinkSpec = BridgeSpec | GatewaySpec | TunnelSpec | RemoteSpec | PortSpec | BorrowedSpec
+Spec = TableSpec | SandboxSpec | TenantSpec | SwitchSpec | LinkSpec | QosSpec | RuleSpec
 ORDER = (
     *("host table", "host rule", "switch", "sandbox", "tenant", "table", "rule", "bridge", "gateway", "tunnel"),
-    *("remote", "port", "translation", "host translation"),
+    *("remote", "port", "qos", "translation", "host translation"),
 )
 CLEAR = "/clear"
 """How the key of a remote port ends that is behind the second tunnel of a network"""
@@ -171,6 +187,8 @@ LINKS = {
     TunnelSpec: "tunnel",
     RemoteSpec: "remote",
     PortSpec: "port",
+    QosSpec: "qos",
+    BorrowedSpec: "port",
 }
 
 
@@ -186,8 +204,14 @@ def rank(key: str, spec: Spec) -> int:
 
 
 def steps(desired: Mapping[str, Spec], observed: Mapping[str, Spec]) -> tuple[Step[Spec], ...]:
-    """The plan, in the order the kernel needs."""
-    return plan(desired, observed, rank=rank, differs=_differs)
+    """The plan, in the order the kernel needs. What was done to a link that is made anew is done anew."""
+    links = {spec.ifname for key, spec in desired.items() if isinstance(spec, PortSpec) and observed.get(key) != spec}
+    stay = {key: spec for key, spec in observed.items() if not (key in desired and _goes_with(spec, links))}
+    return plan(desired, stay, rank=rank, differs=_differs)
+
+
+def _goes_with(spec: Spec, links: Collection[str]) -> bool:
+    return isinstance(spec, QosSpec) and any(name in links for name in (spec.ifname, *(m.to for m in spec.mirrors)))
 
 
 def needs(key: str, spec: Spec) -> tuple[str, ...]:
@@ -209,12 +233,21 @@ def needs(key: str, spec: Spec) -> tuple[str, ...]:
         return (f"bridge:{key.partition(':')[2]}",)
     if isinstance(spec, RemoteSpec):
         return (f"{'clear' if key.endswith(CLEAR) else 'tunnel'}:{spec.network}",)
+    if isinstance(spec, BorrowedSpec):
+        return (f"bridge:{spec.network}", f"rule:{spec.tenant}:frame_ports:{spec.ifname}")
     if isinstance(spec, PortSpec):
         sandbox = f"sandbox:{key.split(':')[1]}"
         if spec.switch is not None:
             return (sandbox, f"gateway:{spec.network}")
         return (sandbox, f"bridge:{spec.network}", f"rule:{spec.tenant}:frame_ports:{spec.ifname}")
+    if isinstance(spec, QosSpec):
+        return (key.replace("qos:", "port:", 1),)
     return ()
+
+
+def stands(network: str, keys: Container[str]) -> bool:
+    """Whether a network has a bridge or a gateway among the keys of specs."""
+    return f"bridge:{network}" in keys or f"gateway:{network}" in keys
 
 
 def of_networks(keys: Iterable[str]) -> set[str]:

@@ -7,7 +7,13 @@ nothing is dropped for being out of place. What arrives from the host is led to 
 reaches the namespace itself but DNS and echo requests at the gateways.
 
 Frames are checked where they come in: a port speaks with its own MAC and addresses only, in Ethernet, ARP, IPv4, IPv6
-and neighbour discovery, answers no DHCP and advertises no router (RFC 6105, RFC 7610).
+and neighbour discovery, answers no DHCP and advertises no router (RFC 6105, RFC 7610). What is refused is counted by
+port in a set that the packets fill themselves, and forgotten a day after the last; dropped it is by a rule of its own,
+also when the set is full.
+
+To which groups a port listens
+is of use to multicast routers only (RFC 3810 §1), and without one a bridge sends it to every port: so such reports pass
+while a router has been heard to ask (every 125 s, RFC 3810 §9.2), whose first question they all answer.
 """
 
 from collections.abc import Iterable, Iterator
@@ -69,35 +75,43 @@ FRAMES = """
   set frame_ip4 { type ifname . ipv4_addr; }
   set frame_ip6 { type ifname . ipv6_addr; }
   set frame_nd6 { typeof meta iifname . @th,64,128; }
+  set frame_refused { type ifname; flags dynamic,timeout; timeout 1d; }
+  chain refused {
+    update @frame_refused { iifname counter }
+    drop
+  }
+  set frame_queriers { type ether_type; flags dynamic,timeout; timeout 5m; }
   chain from_port {
-    iifname . ether saddr != @frame_macs drop
+    iifname . ether saddr != @frame_macs goto refused
     ether type ip jump from_ip4
     ether type ip6 jump from_ip6
     ether type arp jump from_arp
     ether type { ip, ip6, arp } accept
-    drop
+    goto refused
   }
   chain from_ip4 {
-    udp sport 67 drop
+    udp sport 67 goto refused
     iifname . ip saddr @frame_ip4 accept
     ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept
-    drop
+    goto refused
   }
   chain from_ip6 {
-    udp sport 547 drop
-    icmpv6 type { nd-router-advert, nd-redirect } drop
-    icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @frame_nd6 drop
+    udp sport 547 goto refused
+    icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } ether type != @frame_queriers drop
+    icmpv6 type { nd-router-advert, nd-redirect } goto refused
+    icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @frame_nd6 goto refused
     iifname . ip6 saddr @frame_ip6 accept
     ip6 saddr :: icmpv6 type { nd-neighbor-solicit, mld-listener-report, mld2-listener-report } accept
-    drop
+    goto refused
   }
   chain from_arp {
-    iifname . arp saddr ether != @frame_macs drop
+    iifname . arp saddr ether != @frame_macs goto refused
     iifname . arp saddr ip @frame_ip4 accept
     arp saddr ip 0.0.0.0 accept
-    drop
+    goto refused
   }
   chain prerouting { type filter hook prerouting priority -300; policy accept;
+    icmpv6 type mld-listener-query update @frame_queriers { ether type }
     iifname @frame_ports jump from_port
   }
 """

@@ -38,11 +38,11 @@ def devices(site: Site, network: Network, own: Endpoint) -> Iterator[tuple[str, 
 
 
 def tunnel_specs(fabric: Fabric, site: Site, network: Network) -> dict[str, Spec]:
-    """The tunnels and the ports of other machines; nothing on a machine that is alone."""
+    """The tunnels; none on a machine that is alone."""
     own = fabric.endpoints.get(site.machine)
     if own is None:
         return {}
-    specs: dict[str, Spec] = {
+    return {
         key: TunnelSpec(
             tenant=network.tenant,
             ifname=device.ifname,
@@ -55,16 +55,13 @@ def tunnel_specs(fabric: Fabric, site: Site, network: Network) -> dict[str, Spec
         )
         for key, device in devices(site, network, own)
     }
-    for port in fabric.on(network.key).values():
-        specs |= remote_specs(fabric, site, network, port)
-    return specs
 
 
 def _flood(fabric: Fabric, site: Site, network: Network, device: Device) -> tuple[Address, ...]:
     """Where broadcast goes through a device: nowhere unless the network wants it."""
     if not network.multicast:
         return ()
-    machines = {port.machine for port in fabric.on(network.key).values() if port.machine != site.machine}
+    machines = {*fabric.machines(network.key)} - {site.machine}
     ends = [end for machine in machines if (end := way_to(fabric, site.machine, network, machine))]
     found = [end.address for end in ends if end.clear is device.clear]
     return tuple(sorted(found, key=lambda address: (address.version, int(address))))

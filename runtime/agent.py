@@ -64,6 +64,7 @@ class Runtime:
         self._watch = Watch(self._shelf, self._forest, self._boot, on_change)
         self._containers = self._watch.containers
         self._claim = -1
+        self._torn = False
         images.in_use = self._in_use
 
     async def open(self) -> None:
@@ -93,6 +94,8 @@ class Runtime:
     async def run(self) -> None:
         """Keep a zygote at hand, until cancelled. Ends of containers are noticed without it."""
         while True:
+            if self._torn:
+                await asyncio.Event().wait()
             with contextlib.suppress(Unavailable):
                 await self._launcher.start()
                 await self._launcher.died()
@@ -128,6 +131,19 @@ class Runtime:
                 raise Unavailable(f"container {spec.name or spec.id}: {words}; nothing was created") from error
             self._containers[spec.id] = Container(record)
         return self.get(spec.id)
+
+    def rewrite_hosts(self, id: str, change: Callable[[str], str]) -> bool:
+        """Change the /etc/hosts that a container was given, running or not; whether it is another now. NotFound,
+        Unavailable. Blocks for a moment."""
+        container = self._find(id)
+        try:
+            present = self._shelf.hosts(id)
+            if present is None or (wanted := change(present)) == present:
+                return False
+            self._shelf.set_hosts(id, wanted)
+        except OSError as error:
+            raise Unavailable(f"{container.words}: its hosts file: {error.strerror}") from error
+        return True
 
     async def start(self, id: str) -> ContainerInfo:
         """Run its program; returns when exec succeeded. NotRunnable (126, 127), Invalid, Conflict, Unavailable."""
@@ -308,6 +324,7 @@ class Runtime:
         async with asyncio.TaskGroup() as group:
             for id in (*self._containers, *self._watch.troubles):
                 group.create_task(self._discard(id))
+        self._torn = True  # a zygote that is started anew would keep the branches
         await self._launcher.stop()
         await self._clear()
         await asyncio.to_thread(self._forest.fell)

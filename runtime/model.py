@@ -35,7 +35,8 @@ class Mount:
 class ContainerSpec:
     """One container; without an image a process of the machine, in its namespaces, with cgroups and log of its own.
 
-    `netns` is the path of a network namespace (None: a new, empty one; without an image, the machine's).
+    `netns` is the path of a network namespace (None: a new, empty one; without an image, the machine's); with
+    `host_network` it is the machine's with an image, too.
 
     `user` is `uid[:gid]` or a name of the image's /etc/passwd. `dns` and `hosts` are the texts of /etc/resolv.conf and
     /etc/hosts. `stop_timeout` in seconds.
@@ -59,6 +60,7 @@ class ContainerSpec:
     stop_signal: int = 15
     stop_timeout: float = 10.0
     read_only: bool = False
+    host_network: bool = False
 
 
 class State(StrEnum):
@@ -160,6 +162,8 @@ def check(spec: ContainerSpec) -> None:
     problems += [f"mount source {m.source!r} is not absolute" for m in spec.mounts if not m.source.startswith("/")]
     if spec.image is None and (spec.mounts or spec.hostname or spec.read_only):
         problems.append("mounts, hostname and read-only need an image: a host process has the machine's")
+    if spec.host_network and spec.netns is not None:
+        problems.append("the machine's network and another; give one of them")
     if spec.limits.cpu is not None and spec.limits.cpu < 0.01:
         problems.append(f"cpu limit {spec.limits.cpu}: give at least 0.01 cores")
     if spec.limits.memory is not None and spec.limits.memory < MIN_MEMORY:

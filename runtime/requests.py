@@ -41,6 +41,7 @@ def start(
         "user": spec.user,
         "hostname": spec.hostname or spec.name[:64] or spec.id,
         "netns": spec.netns,
+        "host_network": spec.host_network,
         "read_only": spec.read_only,
         "lower": str(lower) if lower else "",
         "upper": str(place / "upper"),

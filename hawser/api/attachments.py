@@ -5,51 +5,53 @@ between the other's steps. Who asked is the `owner`; `context` (texts by name) i
 prefix of the node's own. Containers of the node are listed, but not touched here.
 """
 
-import asyncio
-import os
-import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal
-from weakref import WeakValueDictionary
 
 import msgspec
 from aiohttp import web
 
 from hawser.netd.agent import NetAgent
-from hawser.netd.drivers import netns
 from hawser.netd.errors import NetError
-from hawser.netd.parse import check_ifname, parse_path, parse_publish, parse_qos
+from hawser.netd.model import LINK, OWN_LABELS
+from hawser.netd.objects.words import parse_rate
+from hawser.netd.parse import encode_qos, parse_publish, parse_qos
 from hawser.netd.ports import Attachment
 
 from ..faults import Fault
+from ..guests import OWNER, turn
 from ..node import Node
-from ..workloads.model import OWN_LABELS
-from .common import body, node_of
+from ..workloads.containers import DOMAIN
+from ..workloads.model import NAME_LABEL, check_labels, named
+from ..workloads.view import resolv_conf
+from . import placing
+from .common import body, node_of, peer
+from .placing import TO_OUTSIDE
 
 routes = web.RouteTableDef()
 CONTEXT = f"{OWN_LABELS}context."
 CONTAINER = "container"
-TO_OUTSIDE = "eth0"  # the interface that gets the default routes (netd.compile)
-_turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+POD = "io.kubernetes.pod.name"
 
 
 class Wanted(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One interface `ifname` for the namespace at `netns`, known as `sandbox`; `publish` like
-    `[HOST:]PORT:PORT[/PROTO]`, `qos` with `ingress` and `egress` in bit/s and `dscp`."""
+    """One interface `ifname` (else the next free `ethN`) for the namespace at `netns`, or that process `pid` is in (0:
+    the caller), known as `sandbox` (made up for owner `attach`); or a `link` of the host becomes the port. `publish`
+    like `[HOST:]PORT:PORT[/PROTO]`, `qos` with `ingress` and `egress` in bit/s and `dscp`."""
 
-    sandbox: str
+    sandbox: str = ""
     owner: Literal["cni", "attach"]
-    netns: str
-    ifname: str = TO_OUTSIDE
+    netns: str | None = None
+    pid: int | None = None
+    link: str | None = None
+    ifname: str | None = None
     tenant: str = "default"
-    network: str
+    network: str = ""
     addresses: list[str] = []
     publish: list[str] = []
     labels: dict[str, str] = {}
     mac: str | None = None
-    qos: dict[str, int | None] = {}
+    qos: dict[str, int | str | None] = {}
     reserved: str | None = None
     context: dict[str, str] = {}
 
@@ -81,18 +83,22 @@ async def listing(request: web.Request) -> web.Response:
 @routes.post("/v1/attachments")
 async def attach(request: web.Request) -> web.Response:
     node, wanted = node_of(request), await body(request, Wanted)
-    labels = labels_of(wanted)
     publish = [parse_publish(text) for text in wanted.publish]
-    qos = parse_qos(wanted.qos)
-    async with turn(wanted.sandbox):
-        await _make_ready(node, wanted)
+    qos = parse_qos({name: limit(value) for name, value in wanted.qos.items()})
+    if wanted.owner == OWNER:
+        await node.guests.collect()  # or what a caller has just left could stand in his own way
+    place = await placing.find(node, wanted, peer(request))
+    labels = labels_of(wanted, place.sandbox)
+    if wanted.owner == OWNER and not wanted.reserved:
+        await node.containers.ensure_network(wanted.tenant, wanted.network)
+    async with turn(place.sandbox):
+        ifname = await placing.make_ready(node, wanted, place)
         try:
-            await _check_free(node.net, wanted)
             made = await node.net.attach(
-                wanted.sandbox,
+                place.sandbox,
                 tenant=wanted.tenant,
                 network=wanted.network,
-                ifname=wanted.ifname,
+                ifname=ifname,
                 addresses=wanted.addresses,
                 publish=publish,
                 labels=labels,
@@ -101,10 +107,11 @@ async def attach(request: web.Request) -> web.Response:
                 reserved=wanted.reserved,
             )
         except BaseException:
-            await _let_go(node.net, wanted.sandbox)
+            await _let_go(node.net, place.sandbox)
             raise
+    node.guests.wake()
     node.names.refresh()
-    return web.json_response(document(node.net, made))
+    return web.json_response({**document(node.net, made), "resolv_conf": resolv_conf(made, DOMAIN)})
 
 
 @routes.get("/v1/attachments/ready")
@@ -154,49 +161,14 @@ async def collect(request: web.Request) -> web.Response:
     return web.json_response({"removed": removed, "failures": failures})
 
 
-@asynccontextmanager
-async def turn(sandbox: str) -> AsyncIterator[None]:
-    """One caller at a time for a sandbox, in the order they come."""
-    lock = _turns.setdefault(sandbox, asyncio.Lock())
-    async with lock:
-        yield
-
-
-async def _make_ready(node: Node, wanted: Wanted) -> None:
-    """Adopt the namespace. One that was adopted under this id and is another by now has gone without a word: it and
-    its attachments are let go."""
-    net, owner = node.net, node.net.owners().get(wanted.sandbox)
-    if wanted.sandbox in net.sandboxes() or owner not in (None, wanted.owner):
-        raise Fault(f"sandbox {wanted.sandbox} is not {wanted.owner}'s; choose another id", "conflict")
-    check_ifname(wanted.ifname)
-    source = Path(parse_path(wanted.netns))
-    kept = node.config.run / "netns" / wanted.sandbox
-    if owner is not None and not await asyncio.to_thread(same, kept, source):
-        await net.remove_sandbox(wanted.sandbox)
-    await net.adopt_sandbox(wanted.sandbox, wanted.netns, wanted.owner)
-
-
-def same(one: Path, other: Path) -> bool:
-    """Whether two paths keep the same namespace; a path that cannot be looked at keeps none."""
-    try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return False
-
-
-async def _check_free(net: NetAgent, wanted: Wanted) -> None:
-    """Conflict when the namespace has such an interface, whoever made it."""
-    names = await asyncio.to_thread(netns.inside, Path(wanted.netns), socket.if_nameindex)
-    if wanted.ifname in {name for _, name in names}:
-        raise Fault(f"{wanted.netns} has an interface {wanted.ifname}; remove it, or choose another name", "conflict")
-
-
 async def _detach(node: Node, sandbox: str, ifname: str) -> None:
-    """Take it away; what is on its way out is gone for whoever asks: the node's rounds see to the rest."""
+    """Take it away; what is on its way out is gone for whoever asks: the node's rounds see to the rest. Of a link of
+    the host's it is told that it is not back yet."""
     try:
         await node.net.detach(sandbox, ifname)
     except NetError:
-        if any(one.ifname == ifname for one in node.net.attachments(sandbox)):
+        there = any(one.ifname == ifname for one in node.net.attachments(sandbox))
+        if there or node.net.source(sandbox).startswith(LINK):
             raise
     await _let_go(node.net, sandbox)
     node.names.refresh()
@@ -216,13 +188,19 @@ def _of(net: NetAgent, owner: str) -> list[str]:
     return sorted(sandbox for sandbox, whose in net.owners().items() if whose == owner)
 
 
-def labels_of(wanted: Wanted) -> dict[str, str]:
-    """The port's labels, its context among them. Fault (usage)."""
-    for name in wanted.labels:
-        if name.startswith(OWN_LABELS):
-            message = f"label {name!r}: names that begin with {OWN_LABELS} are hawser's own; choose another"
-            raise Fault(message, "usage")
-    return wanted.labels | {f"{CONTEXT}{name}": text for name, text in wanted.context.items()}
+def labels_of(wanted: Wanted, sandbox: str) -> dict[str, str]:
+    """The port's labels, its context and what names it among them. Fault (usage)."""
+    check_labels(wanted.labels)
+    name = sandbox if wanted.owner == OWNER else wanted.labels.get(POD, "")
+    return wanted.labels | named(name) | {f"{CONTEXT}{key}": text for key, text in wanted.context.items()}
+
+
+def limit(value: int | str | None) -> int | None:
+    """A rate in bit/s, also written like `10mbit`. Fault (usage)."""
+    try:
+        return parse_rate(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise Fault(f"rate {value!r}: {error}", "usage") from None
 
 
 def context_of(attachment: Attachment) -> dict[str, str]:
@@ -237,7 +215,9 @@ def document(net: NetAgent, attachment: Attachment) -> Mapping[str, Any]:
     gateways = [str(gateway) for gateway in attachment.gateways]
     return {
         "sandbox": attachment.sandbox,
+        "name": attachment.labels.get(NAME_LABEL, ""),
         "owner": net.owners().get(attachment.sandbox, CONTAINER),
+        "source": net.source(attachment.sandbox),
         "ifname": attachment.ifname,
         "tenant": attachment.tenant,
         "network": attachment.network,
@@ -247,7 +227,8 @@ def document(net: NetAgent, attachment: Attachment) -> Mapping[str, Any]:
         "mac": attachment.mac,
         "mtu": attachment.mtu,
         "publish": [str(publish) for publish in attachment.publish],
-        "labels": {name: text for name, text in attachment.labels.items() if not name.startswith(CONTEXT)},
+        "labels": {name: text for name, text in attachment.labels.items() if not name.startswith(OWN_LABELS)},
+        "qos": encode_qos(attachment.qos),
         "context": context_of(attachment),
         "trouble": trouble.get(_key(attachment), ""),
     }

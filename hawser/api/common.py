@@ -1,6 +1,8 @@
 """What the routes share: the node behind them, decoding of bodies, streamed answers."""
 
 import json
+import socket
+import struct
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TypeVar
@@ -19,6 +21,15 @@ T = TypeVar("T")
 def node_of(request: web.Request) -> Node:
     """The node that serves this request."""
     return request.app[NODE]
+
+
+def peer(request: web.Request) -> tuple[int, int] | None:
+    """Process and user at the other end of the socket, as the kernel saw them at connect (SO_PEERCRED, unix(7))."""
+    sock = request.transport.get_extra_info("socket") if request.transport else None
+    if sock is None or sock.family != socket.AF_UNIX:
+        return None
+    pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(pid), int(uid)
 
 
 async def body(request: web.Request, kind: type[T]) -> T:

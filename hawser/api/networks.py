@@ -7,6 +7,8 @@ from aiohttp import web
 
 from hawser.netd.parse import encode_network, parse_network
 
+from ..faults import Fault
+from ..workloads.model import HOST, NONE
 from .common import body, node_of
 
 routes = web.RouteTableDef()
@@ -22,6 +24,8 @@ async def listing(request: web.Request) -> web.Response:
 @routes.post("/v1/networks")
 async def create(request: web.Request) -> web.Response:
     spec = await body(request, dict[str, Any])
+    if spec.get("name") in (NONE, HOST):
+        raise Fault(f"network {spec['name']!r}: to `hawser run` this name means no network of a tenant", "usage")
     spec = {"tenant": "default"} | {key: value for key, value in spec.items() if value not in (None, [])}
     return web.json_response(encode_network(await node_of(request).net.create_network(spec)))
 

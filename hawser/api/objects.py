@@ -20,6 +20,7 @@ from hawser.netd.policy.explain import explain
 
 from ..faults import Fault
 from ..node import Node
+from ..workloads.model import NAME_LABEL
 from .common import body, node_of, number
 
 routes = web.RouteTableDef()
@@ -112,8 +113,8 @@ async def explanation(request: web.Request) -> web.Response:
     node = node_of(request)
     lines = explain(
         node.net.fabric,
-        _end(node, query["src"]),
-        _end(node, query["dst"]),
+        _end(node, query["src"], query.get("tenant")),
+        _end(node, query["dst"], query.get("tenant")),
         query.get("proto", "tcp"),
         number(request, "port"),
         number(request, "icmp_type"),
@@ -122,9 +123,12 @@ async def explanation(request: web.Request) -> web.Response:
     return web.json_response({"allowed": lines[-1].startswith("ALLOWED"), "lines": lines})
 
 
-def _end(node: Node, name: str) -> str:
-    """A container's name as its sandbox's id; what else there is as it is."""
+def _end(node: Node, name: str, tenant: str | None) -> str:
+    """A container's name as its sandbox's id, another machine's as its port's key; what else there is as it is."""
     named = [entry["id"] for entry in node.verbs.listing(every=True) if entry.get("name") == name]
+    if not named:
+        ports = [port for port in node.net.fabric.ports.values() if tenant in (None, port.tenant)]
+        named = [port.key for port in ports if port.labels.get(NAME_LABEL) == name and not port.leaving]
     return str(named[0]) if len(named) == 1 else name
 
 

@@ -12,7 +12,6 @@ import errno
 import logging
 import os
 import socket
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,8 +21,20 @@ from aiohttp import web
 
 from ..faults import HTTP, Fault, kind_of
 from ..node import Node
-from . import attachments, containers, images, machines, networks, objects, services, system, units
-from .common import NODE
+from . import (
+    attachments,
+    containers,
+    images,
+    machines,
+    networks,
+    objects,
+    ports,
+    services,
+    system,
+    units,
+    visibility,
+)
+from .common import NODE, peer
 
 log = logging.getLogger("hawser.api")
 WAITING = (containers.attached, containers.wait, containers.execute)
@@ -72,7 +83,19 @@ def application(node: Node) -> web.Application:
     app = web.Application(middlewares=[completion, failures, peers], client_max_size=BODY_LIMIT)
     app[NODE] = node
     app[CHANGES] = Changes()
-    for module in (attachments, system, containers, images, networks, objects, services, units, machines):
+    for module in (
+        attachments,
+        system,
+        containers,
+        images,
+        networks,
+        objects,
+        services,
+        units,
+        machines,
+        ports,
+        visibility,
+    ):
         app.add_routes(module.routes)
     return app
 
@@ -121,15 +144,6 @@ def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def peer_uid(request: web.Request) -> int | None:
-    """The user at the other end of the socket, as the kernel saw it at connect."""
-    sock = request.transport.get_extra_info("socket") if request.transport else None
-    if sock is None or sock.family != socket.AF_UNIX:
-        return None
-    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return int(uid)
-
-
 @web.middleware
 async def completion(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let a request that changes something outlive its caller."""
@@ -141,7 +155,8 @@ async def completion(request: web.Request, handler: Handler) -> web.StreamRespon
 @web.middleware
 async def peers(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse every caller but root and the node's own user."""
-    uid = peer_uid(request)
+    caller = peer(request)
+    uid = caller[1] if caller else None
     if uid not in (0, os.geteuid()):
         raise Fault(f"user {uid} may not use this node; run as root", "denied")
     return await handler(request)

@@ -34,7 +34,10 @@ COMMANDS = {
     ),
     "logs": ("hawser.cli.container:logs", "What a container printed."),
     "machine": ("hawser.cli.machine:machine", "Machines of the cluster: ls, show."),
-    "net": ("hawser.cli.net:net", "Networks: create, ls, show, rm, attach, detach, router, port."),
+    "net": (
+        "hawser.cli.net:net",
+        "Networks: create, ls, rm, attach, detach, router, port, limit, mirror, capture, metrics, ping, trace …",
+    ),
     "node": ("hawser.cli.node:node", "The node process: up, join, token, status, leave, unit."),
     "policy": ("hawser.cli.policy:policy", "Who may speak to whom: allow, apply, ls, show, rm, explain."),
     "plan": ("hawser.cli.node:plan", "Pending steps with their reasons; changes nothing."),

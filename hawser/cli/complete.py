@@ -29,6 +29,13 @@ def _of(path: str, **query: Any) -> Names:
 
 
 containers = _offer(_of("/v1/containers", all=1))
+
+
+def _attached(client: Client) -> Iterable[str]:
+    return (entry["name"] for entry in [*client.get("/v1/attachments"), *client.get("/v1/containers", all=1)])
+
+
+attachments = _offer(_attached)
 images = _offer(_of("/v1/images"))
 networks = _offer(_of("/v1/networks"))
 units = _offer(_of("/v1/units"))

@@ -24,9 +24,17 @@ def _path(container: str, verb: str = "") -> str:
 @click.command(context_settings=PASS_ON)
 @tenant_option
 @click.option("--name", help="A name; the default is made up.")
-@click.option("--net", "network", default="default", show_default=True, help="Network of the tenant, or `none`.")
+@click.option(
+    *("--net", "--network", "network"),
+    default="default",
+    show_default=True,
+    help="Network of the tenant, `none`, or `host`: the machine's own, without a port.",
+)
 @click.option("--ip", "addresses", multiple=True, metavar="ADDRESS", help="A fixed address; repeat for IPv4 and IPv6.")
 @click.option("--publish", "-p", multiple=True, metavar="[HOST:]PORT:PORT[/PROTO]", help="Publish a port; repeatable.")
+@click.option("--reserved", metavar="PORT", help="Take this reserved port (hawser net port), on its network.")
+@click.option("--link", "links", multiple=True, metavar="NAME[:ALIAS]", help="Know another container; repeatable.")
+@click.option("--expose", multiple=True, metavar="PORT[/PROTO]", help="A port that links tell of; opens nothing.")
 @click.option("--env", "-e", multiple=True, metavar="K=V", help="Environment; repeatable.")
 @click.option("--volume", "-v", multiple=True, metavar="SOURCE:TARGET[:ro]", help="Bind mount; repeatable.")
 @click.option("--label", "-l", multiple=True, metavar="K=V", help="Label; repeatable.")

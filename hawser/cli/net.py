@@ -7,9 +7,12 @@ import click
 
 from ..client import segment
 from . import complete
+from .attach import attach, attachments, detach
 from .common import as_json, client, listing, show_json, tenant_option
 from .port import port
 from .router import router
+from .trace import trace
+from .watch import capture, limit, metrics, mirror, ping
 
 
 @click.group()
@@ -92,25 +95,10 @@ def rm(name: str, tenant: str) -> None:
     client().delete(f"/v1/networks/{segment(tenant)}/{segment(name)}")
 
 
-@net.command()
-@tenant_option
-@click.option("--ip", "addresses", multiple=True, metavar="ADDRESS")
-@click.option("--ifname", default=None, help="Interface in the container [default: the next free ethN].")
-@click.argument("container", shell_complete=complete.containers)
-@click.argument("name")
-def attach(container: str, name: str, tenant: str, addresses: tuple[str, ...], ifname: str | None) -> None:
-    """Attach CONTAINER to network NAME, besides those it has."""
-    body = {"tenant": tenant, "network": name, "addresses": list(addresses), "ifname": ifname}
-    click.echo(" ".join(client().post(f"/v1/containers/{segment(container)}/interfaces", body)["addresses"]))
-
-
-@net.command()
-@click.argument("container", shell_complete=complete.containers)
-@click.argument("ifname")
-def detach(container: str, ifname: str) -> None:
-    """Take interface IFNAME away from CONTAINER."""
-    client().delete(f"/v1/containers/{segment(container)}/interfaces/{segment(ifname)}")
-
-
+net.add_command(attach)
+net.add_command(detach)
+net.add_command(attachments)
 net.add_command(router)
 net.add_command(port)
+for command in (limit, mirror, capture, metrics, ping, trace):
+    net.add_command(command)

@@ -30,14 +30,15 @@ def create(name: str, tenant: str, network: str, **options: Any) -> None:
     body: dict[str, Any] = {"tenant": tenant, "name": name, "network": network}
     body |= {"addresses": list(options["addresses"]), "labels": pairs(options["labels"], "--label")}
     limits = {"ingress": options["ingress_rate"], "egress": options["egress_rate"], "dscp": options["dscp"]}
-    body["qos"] = {name: _rate(value) for name, value in limits.items() if value is not None}
+    body["qos"] = {name: rate(value) for name, value in limits.items() if value is not None}
     if options["mac"] is not None:
         body["mac"] = options["mac"]
     made = client().post("/v1/reservations", body)
     click.echo(" ".join((*made["addresses"], made["mac"])))
 
 
-def _rate(value: str | int) -> str | int:
+def rate(value: str | int) -> str | int:
+    """What a rate option says, as the API takes it: a plain number is bit/s."""
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16 else value
 
 

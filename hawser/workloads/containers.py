@@ -3,22 +3,26 @@
 A container's sandbox in netd has the container's id. Its addresses stay its own until it is removed, running or not.
 """
 
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 from hawser.mesh.model import LABEL, Instance
-from hawser.netd.agent import NetAgent
+from hawser.netd.agent import Attachment, NetAgent
 from hawser.netd.errors import Exists as NetworkExists
 from hawser.netd.errors import NotFound as NoNetwork
-from hawser.netd.model import Publish
+from hawser.netd.model import Address, Publish
 from hawser.runtime.agent import Runtime
 from hawser.runtime.model import ContainerSpec, State, check
 
 from ..faults import Fault
-from . import view
-from .model import port_labels
+from . import links, view
+from .links import Link, Target
+from .model import NAME_LABEL, named, port_labels
 
 DOMAIN = "mesh.internal"
 DEFAULT_NETWORK = "default"
@@ -35,6 +39,8 @@ class Wiring:
     network: str
     addresses: Sequence[str] = ()
     publish: Sequence[Publish] = ()
+    reserved: str | None = None
+    links: Sequence[Link] = ()
 
 
 class Containers:
@@ -103,6 +109,8 @@ class Containers:
             with self.making(spec.id):
                 if wiring is not None:
                     spec = await self._wire(spec, wiring)
+                elif spec.host_network:
+                    spec = replace(spec, dns=_of_host("resolv.conf"), hosts=_of_host("hosts"))
                 await self._runtime.create(spec)
         except BaseException:
             await self._net.remove_sandbox(spec.id)
@@ -129,17 +137,32 @@ class Containers:
             raise Fault(f"no container {container}; see: hawser ps --all", "not-found")
         return found[0]
 
+    async def tell_names(self) -> None:
+        """Have the ports' records, which other machines read, name the containers that are not at their end. Conflict,
+        and the store's errors."""
+        states = {info.spec.id: (info.spec.name, info.state) for info in self._runtime.containers()}
+        for port in self._net.ports():
+            if port.sandbox in states:
+                name, state = states[port.sandbox]
+                wanted = None if state is State.EXITED else named(name).get(NAME_LABEL)
+                if port.labels.get(NAME_LABEL) != wanted:
+                    await self._net.relabel(port.sandbox, port.ifname, {NAME_LABEL: wanted})
+
     def hosts(self) -> Iterator[Instance]:
-        """Running containers as names of their networks' tenants: no port, always healthy."""
+        """Running containers, and what else is attached, as names of their networks' tenants: no port, always
+        healthy."""
         running = {i.spec.id: i.spec.name for i in self._runtime.containers() if i.state is State.RUNNING}
-        for attachment in self._net.attachments():
-            name = running.get(attachment.sandbox, "")
+        borrowed = self._net.owners()
+        for port in self._net.ports():
+            name = running.get(port.sandbox, "")
+            if port.sandbox in borrowed:
+                name = port.labels.get(NAME_LABEL, "")
             if LABEL.fullmatch(name):
                 yield Instance(
-                    tenant=attachment.tenant,
+                    tenant=port.tenant,
                     service=name,
-                    id=f"{attachment.sandbox}-{attachment.ifname}",
-                    addresses=tuple(address.ip for address in attachment.addresses),
+                    id=f"{port.sandbox}-{port.ifname}",
+                    addresses=tuple(address.ip for address in port.addresses),
                     port=0,
                     machine="",
                     healthy=True,
@@ -148,7 +171,8 @@ class Containers:
 
     async def _wire(self, spec: ContainerSpec, wiring: Wiring) -> ContainerSpec:
         """A sandbox with its first interface; the spec that goes with it."""
-        await self.ensure_network(wiring.tenant, wiring.network)
+        if wiring.reserved is None:
+            await self.ensure_network(wiring.tenant, wiring.network)
         path = await self._net.make_sandbox(spec.id)
         attachment = await self._net.attach(
             spec.id,
@@ -156,11 +180,53 @@ class Containers:
             network=wiring.network,
             addresses=wiring.addresses,
             publish=wiring.publish,
-            labels=port_labels(spec.labels),
+            labels=port_labels(spec.labels) | named(spec.name),
+            reserved=wiring.reserved,
         )
-        return replace(
-            spec, netns=path, dns=view.resolv_conf(attachment, DOMAIN), hosts=view.hosts(attachment, spec.hostname)
+        if wiring.network not in (DEFAULT_NETWORK, attachment.network):
+            words = f"reserved port {wiring.reserved} is on network {attachment.network}, not {wiring.network}"
+            raise Fault(f"{words}; leave out --net", "usage")
+        env, lines = dict[str, str](), view.hosts(attachment, spec.hostname)
+        for link in wiring.links:
+            target = self._target(link, [attachment])
+            env |= links.environment(link, target, spec.name)
+            lines += links.entries(link, target.addresses)
+        dns = view.resolv_conf(attachment, DOMAIN)
+        return replace(spec, netns=path, dns=dns, hosts=lines, env={**env, **spec.env})
+
+    def _target(self, link: Link, home: Sequence[Attachment]) -> Target:
+        """What a link leads to, for a container with these interfaces. Fault (not-found, conflict)."""
+        spec = self.find(link.name)
+        if self._runtime.get(spec.id).state is not State.RUNNING:
+            raise Fault(
+                f"cannot link to {link.name}: it does not run; start it first: hawser start {link.name}", "conflict"
+            )
+        networks = {f"{one.tenant}/{one.network}" for one in home}
+        joined = {key for network in networks for key in self._net.fabric.joined(network)}
+        mine = self._net.attachments(spec.id)
+        found = [one for one in mine if f"{one.tenant}/{one.network}" in joined]
+        if not found:
+            words = f"it is on no network that {', '.join(sorted(networks))} leads to"
+            raise Fault(f"cannot link to {link.name}: {words}; see: hawser net attach, net router", "conflict")
+        return Target(
+            addresses=links.ordered(address for one in found for address in one.addresses),
+            ports=links.ports_of(spec.labels, (publish for one in mine for publish in one.publish)),
+            env=spec.env,
         )
+
+    def follow_links(self) -> None:
+        """Have the hosts files of linked containers say where their links lead now; those that lead nowhere at present
+        stay as they are. RuntimeFault. Blocks for a moment."""
+        for info in self._runtime.containers():
+            wanted = links.links_of(info.spec.labels)
+            home = self._net.attachments(info.spec.id) if wanted else ()
+            if not home:
+                continue
+            found = dict[Link, Sequence[Address]]()
+            for link in wanted:
+                with contextlib.suppress(Fault):
+                    found[link] = self._target(link, home).addresses
+            self._runtime.rewrite_hosts(info.spec.id, partial(links.follow, found=found))
 
     async def ensure_network(self, tenant: str, network: str) -> None:
         """A tenant's `default` network is made when it is first used, as docker0 is."""
@@ -173,6 +239,14 @@ class Containers:
                 await self._net.create_network({"tenant": tenant, "name": network})
             except NetworkExists:
                 return
+
+
+def _of_host(name: str) -> str | None:
+    """A file of the machine's /etc; None when it has none."""
+    try:
+        return Path("/etc", name).read_text(errors="replace")
+    except OSError:
+        return None
 
 
 def new_id() -> str:

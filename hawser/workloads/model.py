@@ -5,18 +5,25 @@ from collections.abc import Mapping
 
 import msgspec
 
+from hawser.mesh.model import LABEL
+from hawser.netd.model import OWN_LABELS
 from hawser.netd.parse import fits_label
 from hawser.runtime.model import Mount
 
 from ..faults import Fault
 
 SIZES = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-OWN_LABELS = "hawser."
+NONE, HOST = "none", "host"
+NAME_LABEL = f"{OWN_LABELS}name"  # of a port: what names it on every machine
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
 class RunRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A container to run; `memory` like `64M`, `publish` like `[HOST:]PORT:PORT[/PROTO]`, `volume` like `A:B[:ro]`."""
+    """A container to run; `memory` like `64M`, `publish` like `[HOST:]PORT:PORT[/PROTO]`, `volume` like `A:B[:ro]`.
+
+    `network` is a tenant's, or NONE, or HOST; `reserved` a reserved port of the tenant, which has its own network;
+    `links` like `NAME[:ALIAS]`, `expose` like `PORT[/PROTO]`.
+    """
 
     image: str
     argv: list[str]
@@ -36,6 +43,9 @@ class RunRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     hostname: str | None = None
     read_only: bool = False
     remove: bool = False
+    reserved: str | None = None
+    links: list[str] = []
+    expose: list[str] = []
 
 
 class ExecRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -97,6 +107,11 @@ def port_labels(labels: Mapping[str, str]) -> dict[str, str]:
     """Of a container's labels, those by which policies may know its ports: the caller's own that fit a policy."""
     pairs = ((name, text) for name, text in labels.items() if not name.startswith(OWN_LABELS))
     return {name: text for name, text in pairs if fits_label(name) and fits_label(text)}
+
+
+def named(name: str) -> dict[str, str]:
+    """The label by which a port's record says what it is called; none for what is no name in DNS."""
+    return {NAME_LABEL: name} if LABEL.fullmatch(name) else {}
 
 
 def check_name(name: str) -> str:

@@ -15,6 +15,8 @@ from hawser.runtime.errors import Invalid as BadContainer
 from hawser.runtime.model import ContainerSpec, Limits, Mount, check
 from hawser.sched.model import Container, Service
 
+from .model import HOST, NONE
+
 UNIT, HASH, ANNOUNCED = "hawser.unit", "hawser.hash", "hawser.announced"
 CONTAINER = "hawser.container"
 LONGEST = 1e9
@@ -69,6 +71,7 @@ def container_spec(unit: Service, container: str, name: str, argv: Sequence[str]
         limits=Limits(cpu=inside.cpus, memory=inside.memory, pids=inside.pids),
         mounts=mounts(inside),
         read_only=inside.read_only,
+        host_network=inside.network == HOST,
     )
 
 
@@ -134,6 +137,8 @@ def _container_problems(unit: Service) -> Iterator[str]:
     if unit.container is None:
         return
     inside = unit.container
+    if inside.network in (NONE, HOST) and (inside.publish or inside.addresses):
+        yield f"[X-Container] Network={inside.network}: addresses and published ports need a port; leave one out"
     tries: tuple[tuple[str, Callable[[], object]], ...] = (
         ("Tenant", lambda: check_label(inside.tenant, "tenant")),
         ("Network", lambda: check_label(inside.network, "network")),

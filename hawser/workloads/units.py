@@ -25,6 +25,7 @@ from hawser.sched.model import Service
 from ..faults import kind_of
 from ..identity import own_addresses
 from .containers import REMOVE, STEP, Containers, Wiring, new_id
+from .model import HOST, NONE
 from .translate import ANNOUNCED, HASH, UNIT, announcement, container_id, container_spec, publish
 
 TIMED_OUT = 124
@@ -127,7 +128,7 @@ class UnitContainers:
 
     def _wiring(self, unit: Service) -> Wiring | None:
         inside = unit.container
-        if inside is None or inside.network == "none":
+        if inside is None or inside.network in (NONE, HOST):
             return None
         return Wiring(tenant=inside.tenant, network=inside.network, addresses=inside.addresses, publish=publish(inside))
 

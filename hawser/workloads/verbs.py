@@ -11,9 +11,9 @@ from hawser.runtime.agent import Runtime
 from hawser.runtime.model import ContainerSpec, Limits, LogLine, State
 
 from ..faults import Fault
-from . import model, view
+from . import links, model, view
 from .containers import REMOVE, Containers, Wiring, new_id
-from .model import ExecRequest, Interface, KillRequest, RunRequest, port_labels
+from .model import HOST, NAME_LABEL, NONE, ExecRequest, Interface, KillRequest, RunRequest, port_labels
 
 
 class Verbs:
@@ -85,7 +85,7 @@ class Verbs:
         """One more network."""
         spec = self._containers.find(container)
         if spec.netns is None:
-            raise Fault(f"container {container} has no network of its own to attach to (--net none)", "conflict")
+            raise Fault(f"container {container} has no network of its own to attach to (--net none, host)", "conflict")
         ifname = wanted.ifname or self._free_ifname(spec.id)
         await self._containers.ensure_network(wanted.tenant, wanted.network)
         attachment = await self._net.attach(
@@ -94,7 +94,7 @@ class Verbs:
             network=wanted.network,
             ifname=ifname,
             addresses=wanted.addresses,
-            labels=port_labels(spec.labels),
+            labels=port_labels(spec.labels) | model.named(spec.name),
         )
         return attachment.addresses
 
@@ -116,11 +116,15 @@ class Verbs:
         info = self._runtime.get(self._containers.find(container).id)
         return view.whole(info, self._net.attachments(info.spec.id))
 
+    def names(self) -> Mapping[str, str]:
+        """Containers' names by id."""
+        return {info.spec.id: info.spec.name for info in self._runtime.containers()}
+
     def ports_of(self, tenant: str, network: str) -> list[dict[str, Any]]:
         """What is attached to a network."""
-        names = {info.spec.id: info.spec.name for info in self._runtime.containers()}
+        names = self.names()
         return [
-            view.port(attachment, names.get(attachment.sandbox, ""))
+            view.port(attachment, names.get(attachment.sandbox) or attachment.labels.get(NAME_LABEL, ""))
             for attachment in self._net.attachments()
             if (attachment.tenant, attachment.network) == (tenant, network)
         ]
@@ -132,17 +136,32 @@ class Verbs:
 
 def _wiring(wanted: RunRequest) -> Wiring | None:
     publish = [parse_publish(text) for text in wanted.publish]
-    if wanted.network != "none":
-        return Wiring(tenant=wanted.tenant, network=wanted.network, addresses=wanted.addresses, publish=publish)
-    if wanted.addresses or publish:
-        raise Fault("addresses and published ports need a network; leave out --net none", "usage")
-    return None
+    given = (wanted.addresses, publish, wanted.reserved, wanted.links)
+    if wanted.network in (NONE, HOST):
+        whose = "the machine's own" if wanted.network == HOST else "no"
+        for what, one in zip(("--ip", "--publish", "--reserved", "--link"), given, strict=True):
+            if one:
+                raise Fault(
+                    f"{what} needs a port, and --net {wanted.network} has {whose} network; leave one out", "usage"
+                )
+        return None
+    if wanted.reserved is not None and wanted.addresses:
+        raise Fault("a reserved port has its own addresses; leave out --ip or --reserved", "usage")
+    return Wiring(
+        tenant=wanted.tenant,
+        network=wanted.network,
+        addresses=wanted.addresses,
+        publish=publish,
+        reserved=wanted.reserved,
+        links=links.parse_links(wanted.links),
+    )
 
 
 def _spec(wanted: RunRequest) -> ContainerSpec:
     container = new_id()
     name = model.check_name(wanted.name) if wanted.name else container
     model.check_labels(wanted.labels)
+    own = links.labels(links.parse_links(wanted.links), links.parse_exposed(wanted.expose))
     return ContainerSpec(
         id=container,
         image=wanted.image,
@@ -159,8 +178,9 @@ def _spec(wanted: RunRequest) -> ContainerSpec:
             pids=wanted.pids,
         ),
         mounts=tuple(model.parse_volume(text) for text in wanted.volume),
-        labels=wanted.labels | ({REMOVE: "1"} if wanted.remove else {}),
+        labels=wanted.labels | own | ({REMOVE: "1"} if wanted.remove else {}),
         read_only=wanted.read_only,
+        host_network=wanted.network == HOST,
     )
 
 

@@ -42,6 +42,7 @@ def whole(info: ContainerInfo, attachments: Sequence[Attachment]) -> dict[str, A
         ],
         "read_only": spec.read_only,
         "netns": spec.netns,
+        "host_network": spec.host_network,
         "interfaces": [port(attachment, spec.name) for attachment in attachments],
     }
 

@@ -5,6 +5,7 @@ which no intent ever asks for, so that a kill in between is cleaned up and made 
 """
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from hawser.store.reconcile import Verb
@@ -15,7 +16,7 @@ from ..specs import BridgeSpec, PortSpec, Spec
 from . import netlink, netns, wire
 from .inside import Inside, adjust, by_link, configure, look
 from .place import Place
-from .tune import harden_bridge
+from .tune import harden_bridge, need_bridge_filter
 
 NF_CALL_IPTABLES = 36
 
@@ -33,9 +34,9 @@ class Links:
         self._prepared: set[str] = set()
         self._indices: dict[str, int] = {}
 
-    def observe(self) -> dict[str, Spec]:
-        """Every bridge and port with the mark."""
-        links = self._netlink.links()
+    def observe(self, links: Sequence[wire.Link] | None = None) -> dict[str, Spec]:
+        """Every bridge and port with the mark; `links` are all there are, when that is known."""
+        links = self._netlink.links() if links is None else links
         mine = [link for link in links if link.alias.startswith(self._prefix)]
         if not mine:
             return {}
@@ -113,6 +114,8 @@ class Links:
             raise
 
     def _fix_bridge(self, spec: BridgeSpec) -> None:
+        if spec.filtered:
+            self._place.inside(need_bridge_filter)
         self._place.inside(lambda: harden_bridge(spec.ifname))
         index = self._index(spec.ifname)
         have = by_link(self._netlink.addresses()).get(index, ())

@@ -69,7 +69,7 @@ NEW = NLM_F_CREATE | NLM_F_EXCL
 
 @functools.cache
 def has_ipv6() -> bool:
-    """Whether this kernel speaks IPv6; looked up once (netns.sysctls says why)."""
+    """Whether this kernel speaks IPv6; looked up once (procfs.py says why)."""
     return os.path.isdir("/proc/sys/net/ipv6")
 
 
@@ -119,6 +119,22 @@ def new_veth(
 def up(index: int) -> Request:
     """Set the link with this index up."""
     return _link(RTM_SETLINK, 0, f"set link {index} up", [], index=index, flags=IFF_UP, change=IFF_UP)
+
+
+def down(index: int) -> Request:
+    """Set the link with this index down."""
+    return _link(RTM_SETLINK, 0, f"set link {index} down", [], index=index, flags=0, change=IFF_UP)
+
+
+def move_link(index: int, netns: int, *, name: str | None = None, alias: str | None = None) -> Request:
+    """Move a link into the namespace of a file descriptor, where it is down; with another name and alias there."""
+    attrs = [("IFLA_NET_NS_FD", netns), ("IFLA_IFNAME", name), ("IFLA_IFALIAS", alias)]
+    return _link(RTM_SETLINK, 0, f"move link {index}", attrs, index=index)
+
+
+def rename_link(index: int, name: str) -> Request:
+    """Give a link another name."""
+    return _link(RTM_SETLINK, 0, f"rename link {index} to {name}", [("IFLA_IFNAME", name)], index=index)
 
 
 def set_link(

@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import Denied, Exists, Invalid, NetError, NotFound, Unavailable
+from .procfs import Procfs
 
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
 MS_BIND, MNT_DETACH = 4096, 2
 SELF = "/proc/thread-self/ns/net"
 _libc = ctypes.CDLL(None, use_errno=True)
+_procfs = Procfs()
 _worker = ThreadPoolExecutor(1, thread_name_prefix="netns")
 
 
@@ -147,14 +149,10 @@ def sysctl(name: str, value: str) -> None:
 
 
 def sysctls(directory: str, values: Mapping[str, str]) -> None:
-    """As `sysctl`, several of one directory.
-
-    It is looked up once: every namespace has a directory of this name, and the kernel goes through them all to find
-    the caller's (proc_sys_compare in fs/proc/proc_sysctl.c).
-    """
+    """As `sysctl`, several of one directory, which is looked up once (procfs.py says why)."""
     name = directory
     try:
-        where = os.open(f"/proc/sys/net/{directory}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        where = _procfs.opened(directory)
         try:
             for leaf, value in values.items():
                 name = f"{directory}/{leaf}"

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..errors import Denied, Exists, NetError, NotFound, Unavailable
 
-# NFT_CTX_OUTPUT_JSON and NFT_CTX_OUTPUT_NUMERIC_PROTO
-JSON, NUMERIC_PROTO = 1 << 4, 1 << 7
+# NFT_CTX_OUTPUT_JSON, NFT_CTX_OUTPUT_NUMERIC_PROTO, NFT_CTX_OUTPUT_TERSE
+JSON, NUMERIC_PROTO, TERSE = 1 << 4, 1 << 7, 1 << 11
 ONE_AT_A_TIME = threading.Lock()
 WORDS: dict[str, type[NetError]] = {
     "Operation not permitted": Denied,
@@ -66,9 +66,10 @@ class Nft:
         except NotFound:
             return None
 
-    def objects(self, command: str) -> list[dict[str, Any]]:
-        """What a list command prints, in libnftables-json(5) form. Denied, NotFound, NetError."""
-        self._lib.nft_ctx_output_set_flags(self._context, JSON)
+    def objects(self, command: str, *, terse: bool = False) -> list[dict[str, Any]]:
+        """What a list command prints, in libnftables-json(5) form, `terse` without sets' elements. Denied, NotFound,
+        NetError."""
+        self._lib.nft_ctx_output_set_flags(self._context, JSON | TERSE if terse else JSON)
         try:
             output = self.run(command)
         finally:

@@ -17,7 +17,7 @@ from ..transit import Transit
 from . import netlink, netns, wire
 from .inside import by_link
 from .netlink import Netlink, has_ipv6
-from .tune import harden_bridge, open_forwarding, prepare_tenant
+from .tune import harden_bridge, load_bridge_filter, open_forwarding, prepare_tenant
 
 
 class Tenants:
@@ -62,6 +62,7 @@ class Tenants:
         path = Path(spec.path)
         if not netns.alive(path):
             netns.remove(path)
+            load_bridge_filter()
             netns.create_here(path, prepare_tenant)
         link = self._host.link(spec.ifname)
         ours = link is not None and link.alias == f"{self._prefix}{spec.name}"

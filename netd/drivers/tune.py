@@ -1,10 +1,15 @@
 """The sysctls netd needs (kernel Documentation/networking/ip-sysctl.rst), each set only where it differs."""
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
+from ..errors import Unavailable
 from . import netns
 from .netlink import has_ipv6
 
+BRIDGE_FILTER = Path("/proc/sys/net/bridge")
 CONF6 = Path("/proc/sys/net/ipv6/conf")
 
 
@@ -22,11 +27,31 @@ def open_forwarding() -> None:
 BRIDGED = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables")
 
 
+def load_bridge_filter() -> None:
+    """Have the kernel's `br_netfilter`, by which bridged frames meet policies, and leave the calling thread's namespace
+    as it was without: there the module would show every bridge's frames to the IP hooks. Nothing where it is already,
+    or cannot be loaded (`need_bridge_filter` says so)."""
+    modprobe = shutil.which("modprobe", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if BRIDGE_FILTER.is_dir() or modprobe is None:
+        return
+    subprocess.run([modprobe, "-q", "br_netfilter"], check=False, capture_output=True, timeout=30)
+    if BRIDGE_FILTER.is_dir():
+        netns.sysctls("bridge", dict.fromkeys(BRIDGED, "0"))
+
+
+def need_bridge_filter() -> None:
+    """Inside: Unavailable, where frames on a bridge would pass without being asked about; other bridges are left out,
+    also where the module came after them."""
+    if not BRIDGE_FILTER.is_dir():
+        raise Unavailable("policies on a bridge need the kernel's br_netfilter; run: modprobe br_netfilter")
+    netns.sysctls("bridge", dict.fromkeys(BRIDGED, "0"))
+
+
 def prepare_tenant() -> None:
     """Inside: loopback up, the namespace routes, and bridged frames pass by the IP hooks unless a bridge asks."""
     netns.lo_up()
     open_forwarding()
-    if Path("/proc/sys/net/bridge").is_dir():
+    if BRIDGE_FILTER.is_dir():
         netns.sysctls("bridge", dict.fromkeys(BRIDGED, "0"))
     if has_ipv6():
         netns.sysctls("ipv6/conf/default", {"accept_ra": "0", "accept_dad": "0"})

@@ -13,7 +13,10 @@ from hawser.store.reconcile import Step, Verb
 from ..errors import NotFound, Unavailable
 from ..model import DEFAULT_MTU, Address, Interface, Publish, Subnet
 from ..ovs.drivers import programs
+from ..qos.drivers.tc import Tc
+from ..qos.specs import QosSpec
 from ..specs import (
+    BorrowedSpec,
     BridgeSpec,
     GatewaySpec,
     LinkSpec,
@@ -28,6 +31,7 @@ from ..specs import (
     TunnelSpec,
 )
 from . import netns, wire
+from .borrowed import Borrowed
 from .links import Links
 from .overlay import Overlay
 from .place import Place
@@ -47,6 +51,21 @@ class Inside:
         self.overlay = Overlay(self.place, host.netlink, instance, path.name)
         self.table = Table(self.place, instance, path.name)
         self.identity = path.stat().st_ino
+        self._instance, self._tenant = instance, path.name
+        self._tc: Tc | None = None
+
+    @property
+    def tc(self) -> Tc:
+        """What limits and mirrors ports; made when first asked for."""
+        if self._tc is None:
+            self._tc = Tc(self.place, self._instance, self._tenant)
+        return self._tc
+
+    def close(self) -> None:
+        """Let go; nothing is removed."""
+        if self._tc is not None:
+            self._tc.close()
+        self.place.close()
 
 
 class World:
@@ -60,6 +79,7 @@ class World:
         self._tenants = Tenants(self._host.netlink, instance, self._tenants_directory)
         self._table = Table(self._host, instance, "")
         self._switch = Switch(self._host, instance, rundir / "switch", self._tenants_directory, self._directory)
+        self._borrowed = Borrowed(self._host.netlink, instance, rundir / "borrowed", lambda name: self._of(name).place)
         self._inside: dict[str, Inside] = {}
 
     def close(self) -> None:
@@ -67,15 +87,18 @@ class World:
         self._host.close()
         self._switch.close()
         for inside in self._inside.values():
-            inside.place.close()
+            inside.close()
         self._inside = {}
 
     def observe(self) -> dict[str, Spec]:
         """Everything with this node's mark."""
         found = self._sandboxes() | self._tenants.observe() | self._table.observe() | self._switch.observe()
+        found |= self._borrowed.observe()
         for name in self._tenants.alive():
             inside = self._of(name)
-            found |= inside.table.observe() | inside.links.observe() | inside.overlay.observe()
+            links = inside.place.netlink.links()
+            found |= inside.table.observe() | inside.links.observe(links) | inside.overlay.observe()
+            found |= inside.tc.observe(links)
         return found
 
     def _of(self, tenant: str) -> Inside:
@@ -93,13 +116,13 @@ class World:
 
     def _forget(self, tenant: str) -> None:
         if known := self._inside.pop(tenant, None):
-            known.place.close()
+            known.close()
 
     def apply(self, step: Step[Spec]) -> None:
         """Do one step, wholly or not at all."""
         spec = step.spec
         if step.verb is Verb.DELETE:
-            self._delete(spec)
+            self._delete(step.key, spec)
         elif isinstance(spec, SandboxSpec):
             _make_sandbox(Path(spec.path), spec.borrowed)
         elif isinstance(spec, TenantSpec):
@@ -110,12 +133,16 @@ class World:
             self._tables(spec.tenant).create(spec)
         elif isinstance(spec, RuleSpec):
             self._tables(spec.tenant).set(step.verb, spec)
+        elif isinstance(spec, QosSpec):
+            self._of(spec.tenant).tc.apply(step.verb, step.key, spec)
         else:
             self._link(step, spec)
 
     def _link(self, step: Step[Spec], spec: LinkSpec) -> None:
         inside = self._of(spec.tenant)
-        if isinstance(spec, GatewaySpec):
+        if isinstance(spec, BorrowedSpec):
+            self._borrowed.set(step.key, spec)
+        elif isinstance(spec, GatewaySpec):
             self._switch.set_gateway(step.key, spec)
         elif isinstance(spec, BridgeSpec):
             inside.links.set_bridge(step.verb, step.key, spec)
@@ -132,10 +159,13 @@ class World:
     def _tables(self, tenant: str) -> Table:
         return self._of(tenant).table if tenant else self._table
 
-    def _delete(self, spec: Spec) -> None:
+    def _delete(self, key: str, spec: Spec) -> None:
         if isinstance(spec, SandboxSpec):
             netns.remove(Path(spec.path))
+        elif isinstance(spec, BorrowedSpec):
+            self._borrowed.give_back(key)
         elif isinstance(spec, TenantSpec):
+            self._borrowed.give_all_back(spec.name)
             self._forget(spec.name)
             self._tenants.delete(spec)
         elif isinstance(spec, SwitchSpec):
@@ -144,13 +174,17 @@ class World:
             self._switch.delete_gateway(spec)
         else:
             try:
-                self._delete_within(spec)
+                self._delete_within(key, spec)
             except NotFound:
                 return  # gone with its tenant's namespace
 
-    def _delete_within(self, spec: TableSpec | RuleSpec | BridgeSpec | TunnelSpec | RemoteSpec | PortSpec) -> None:
+    def _delete_within(
+        self, key: str, spec: TableSpec | RuleSpec | BridgeSpec | TunnelSpec | RemoteSpec | PortSpec | QosSpec
+    ) -> None:
         if isinstance(spec, TableSpec | RuleSpec):
             self._tables(spec.tenant).delete(spec)
+        elif isinstance(spec, QosSpec):
+            self._of(spec.tenant).tc.delete(key, spec)
         elif isinstance(spec, RemoteSpec):
             self._of(spec.tenant).overlay.delete_remote(spec)
         elif isinstance(spec, TunnelSpec):

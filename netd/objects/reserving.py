@@ -107,13 +107,15 @@ def _check_mac(view: View, network: Network, mac: str, key: str) -> None:
 
 
 def _carry(view: View, wanted: Reservation, holder: KeyValue, compares: list[Compare]) -> list[Op]:
-    """The port that uses a reservation gets its labels and limits too."""
+    """The port that uses a reservation gets its labels and limits too, and keeps what hawser itself noted with it."""
     entry = view.entries.get(model.PORTS + holder.value.decode(errors="replace"))
     if entry is None:
         return []
     port = read_port(entry)
-    if (port.labels, port.qos) == (wanted.labels, wanted.qos):
+    own = {name: text for name, text in port.labels.items() if name.startswith(model.OWN_LABELS)}
+    labels = {**wanted.labels, **own}
+    if (port.labels, port.qos) == (labels, wanted.qos):
         return []
     compares.append(unchanged(entry))
-    changed = replace(port, labels=wanted.labels, qos=wanted.qos)
+    changed = replace(port, labels=labels, qos=wanted.qos)
     return [PutOp(entry.key, json.dumps(parse.encode_port(changed)).encode())]

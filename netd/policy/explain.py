@@ -11,7 +11,7 @@ from ipaddress import ip_address
 
 from ..errors import Invalid, NotFound
 from ..fabric import Fabric
-from ..model import Address, Default, Direction, Peer, Policy, Port, Rule, Selector
+from ..model import OWN_LABELS, Address, Default, Direction, Peer, Policy, Port, Rule, Selector
 from . import match
 from .decide import Check, Oracle, Verdict
 from .match import Packet
@@ -117,7 +117,8 @@ def _unasked(verdict: Verdict) -> list[str]:
 def _described(oracle: Oracle, address: Address) -> str:
     port = oracle.owners.get(address)
     if port is not None:
-        labels = "".join(f" {key}={value}" for key, value in sorted(port.labels.items()))
+        own = (item for item in sorted(port.labels.items()) if not item[0].startswith(OWN_LABELS))
+        labels = "".join(f" {key}={value}" for key, value in own)
         return f"{port.id} ({address}, network {port.network}{labels})"
     network = oracle.network_of(address)
     if network is None:

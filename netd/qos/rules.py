@@ -1,9 +1,9 @@
-"""A port's quality of service as nftables netdev text, and read back from what the kernel has.
+"""What a port sends, as nftables netdev text, and read back from what the kernel has: DSCP, copies, and last the limit.
 
-Three chains a port, named by a hash of its key: `port_…` has no hook and one rule, whose comment says which port and
+Two chains a port, named by a hash of its key: `port_…` has no hook and one rule, whose comment says which port and
 which host end they are for (libnftables' JSON names no device); `egress_…` hooks into the ingress of the host end,
-where what the port sends comes out: DSCP, copies, and last the limit; `ingress_…` hooks into its egress, for copies of
-what the port gets. The table's name is the ownership mark. Every change is one transaction.
+where what the port sends comes out. The table's name is the ownership mark. Every change is one transaction. What a
+port gets is limited and copied by traffic control (`drivers`).
 """
 
 import hashlib
@@ -17,7 +17,6 @@ from ..model import Direction
 from . import rates
 from .specs import MirrorSpec, QosSpec
 
-HOOKS = {Direction.EGRESS: "ingress", Direction.INGRESS: "egress"}
 CLASSES = {f"cs{number}": number * 8 for number in range(8)}
 ASSURED = {f"af{number}{drop}": number * 8 + drop * 2 for number in range(1, 5) for drop in range(1, 4)}
 DSCP = {**CLASSES, **ASSURED, "df": 0, "be": 0, "lephb": 1, "va": 44, "ef": 46}
@@ -38,27 +37,26 @@ def create(instance: str, key: str, spec: QosSpec, shaper: str | None) -> str:
     name, lines = table(instance), [f"add table netdev {table(instance)}"]
     lines += [f"add chain netdev {name} {_chain('port', key)}", f"flush chain netdev {name} {_chain('port', key)}"]
     lines.append(f'add rule netdev {name} {_chain("port", key)} return comment "{_comment(key, spec.ifname)}"')
-    for direction in Direction:
-        chain, rules = _chain(direction, key), list(_rules(spec, direction, shaper))
-        if rules:
-            hook = f'type filter hook {HOOKS[direction]} device "{_device(spec.ifname)}" priority 0;'
-            lines += [f"add chain netdev {name} {chain} {{ {hook} }}", f"flush chain netdev {name} {chain}"]
-            lines += [f"add rule netdev {name} {chain} {rule}" for rule in rules]
-        else:
-            lines += _drop(name, chain)
+    chain, rules = _chain("egress", key), list(_rules(spec, shaper))
+    if rules:
+        hook = f'type filter hook ingress device "{_device(spec.ifname)}" priority 0;'
+        lines += [f"add chain netdev {name} {chain} {{ {hook} }}", f"flush chain netdev {name} {chain}"]
+        lines += [f"add rule netdev {name} {chain} {rule}" for rule in rules]
+    else:
+        lines += _drop(name, chain)
     return "\n".join([*lines, ""])
 
 
 def delete(instance: str, key: str) -> str:
     """Commands that remove a port's chains, whether they are there or not."""
     name, lines = table(instance), [f"add table netdev {table(instance)}"]
-    for part in ("port", *Direction):
+    for part in ("port", "egress"):
         lines += _drop(name, _chain(part, key))
     return "\n".join([*lines, ""])
 
 
 def observed(objects: Iterable[dict[str, Any]], tenant: str, shapers: Mapping[str, int | None]) -> dict[str, QosSpec]:
-    """Specs by key from a table in libnftables-json(5) form, without ingress rates.
+    """Specs by key from a table in libnftables-json(5) form, without what concerns what ports get.
 
     `shapers` are the devices through which ports' frames may go, with the rate each has; another device, or a rule
     that nobody here wrote, gives a spec that is never wanted.
@@ -73,35 +71,33 @@ def observed(objects: Iterable[dict[str, Any]], tenant: str, shapers: Mapping[st
         if not ifname or chain != _chain("port", key):
             continue
         spec = QosSpec(tenant=tenant, ifname=ifname)
-        for direction in Direction:
-            for rule in chains.get(_chain(direction, key), ()):
-                spec = _read(spec, direction, rule["expr"], shapers)
+        for rule in chains.get(_chain("egress", key), ()):
+            spec = _read(spec, rule["expr"], shapers)
         found[key] = replace(spec, mirrors=tuple(sorted(set(spec.mirrors), key=lambda one: (one.direction, one.to))))
     return found
 
 
-def _rules(spec: QosSpec, direction: Direction, shaper: str | None) -> Iterator[str]:
-    sending = direction is Direction.EGRESS
-    if sending and spec.dscp is not None:
+def _rules(spec: QosSpec, shaper: str | None) -> Iterator[str]:
+    if spec.dscp is not None:
         yield f"ip dscp set {spec.dscp}"
         yield f"ip6 dscp set {spec.dscp}"
     for mirror in spec.mirrors:
-        if mirror.direction is direction:
+        if mirror.direction is Direction.EGRESS:
             yield f'dup to "{_device(mirror.to)}"'
-    if sending and spec.egress is not None:
+    if spec.egress is not None:
         burst = rates.police_burst(spec.egress)
         over = f"limit rate over {spec.egress // 8} bytes/second burst {burst} bytes drop"
         yield f'fwd to "{_device(shaper)}"' if shaper else over
 
 
-def _read(spec: QosSpec, direction: Direction, rule: Iterable[Any], shapers: Mapping[str, int | None]) -> QosSpec:
+def _read(spec: QosSpec, rule: Iterable[Any], shapers: Mapping[str, int | None]) -> QosSpec:
     """A spec with what one more rule says."""
     parts = [(kind, value) for expression in rule for kind, value in expression.items() if not _implied(expression)]
     match parts:
         case [("mangle", {"key": {"payload": {"protocol": str(protocol), "field": "dscp"}}, "value": value})]:
             return replace(spec, dscp=_marked(spec.dscp, protocol, value))
         case [("dup", {"addr": to})]:
-            return replace(spec, mirrors=(*spec.mirrors, MirrorSpec(direction=direction, to=str(to))))
+            return replace(spec, mirrors=(*spec.mirrors, MirrorSpec(direction=Direction.EGRESS, to=str(to))))
         case [("fwd", {"dev": device})]:
             return replace(spec, egress=shapers.get(str(device)) or 0)
         case [("limit", dict(limit)), ("drop", _)]:

@@ -5,8 +5,9 @@ Times are in seconds; shown, milliseconds.
 """
 
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +17,26 @@ class Sample:
     source: str
     target: str
     times: tuple[float | None, ...]
+
+
+def packed(samples: Sequence[Sample]) -> dict[str, object]:
+    """Samples in few plain values, times in whole microseconds; `unpacked` reads them."""
+    names = list(dict.fromkeys(name for sample in samples for name in (sample.source, sample.target)))
+    place = {name: number for number, name in enumerate(names)}
+    rows = [
+        [place[one.source], place[one.target], *(None if t is None else round(t * 1e6) for t in one.times)]
+        for one in samples
+    ]
+    return {"names": names, "rows": rows}
+
+
+def unpacked(plain: Mapping[str, Any]) -> list[Sample]:
+    """The samples that were packed. KeyError, IndexError, TypeError."""
+    names = plain["names"]
+    return [
+        Sample(source=names[source], target=names[target], times=tuple(t if t is None else t / 1e6 for t in times))
+        for source, target, *times in plain["rows"]
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

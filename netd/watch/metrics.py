@@ -24,6 +24,10 @@ PORT_HELP = {
     "transmit_errors": "Packets of the port that its link could not carry.",
     "transmit_dropped": "Packets of the port that were lost at its link.",
 }
+REFUSED_HELP = {
+    "packets": "Packets of the port that port security dropped: foreign addresses, answers of DHCP, routers.",
+    "bytes": "Bytes of the port that port security dropped.",
+}
 POLICY_HELP = {
     "packets": "Packets of new connections that a rule of a policy decided.",
     "bytes": "Bytes of new connections that a rule of a policy decided.",
@@ -32,7 +36,7 @@ POLICY_HELP = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortSample:
-    """One port's counters."""
+    """One port's counters; `refused` (packets, bytes) by port security, None where that is not counted."""
 
     tenant: str
     network: str
@@ -40,6 +44,7 @@ class PortSample:
     ifname: str
     machine: str
     counters: Counters
+    refused: tuple[int, int] | None = None
 
     @property
     def labels(self) -> Labels:
@@ -48,7 +53,7 @@ class PortSample:
         return tuple((name, getattr(self, name)) for name in names)
 
 
-def port_sample(port: Port, counters: Counters) -> PortSample:
+def port_sample(port: Port, counters: Counters, refused: tuple[int, int] | None = None) -> PortSample:
     """A port's counters under its names."""
     return PortSample(
         tenant=port.tenant,
@@ -57,6 +62,7 @@ def port_sample(port: Port, counters: Counters) -> PortSample:
         ifname=port.ifname,
         machine=port.machine,
         counters=counters,
+        refused=refused,
     )
 
 
@@ -67,6 +73,9 @@ def render(ports: Iterable[PortSample], policies: Mapping[str, PolicyCounters] |
     for name, words in PORT_HELP.items():
         values = [(sample.labels, getattr(sample.counters, name)) for sample in samples]
         lines += _family(f"hawser_port_{name}_total", words, values)
+    for index, (name, words) in enumerate(REFUSED_HELP.items()):
+        refused = [(sample.labels, sample.refused[index]) for sample in samples if sample.refused is not None]
+        lines += _family(f"hawser_port_refused_{name}_total", words, refused)
     counted = sorted(_policies(policies or {}))
     for index, (name, words) in enumerate(POLICY_HELP.items()):
         lines += _family(f"hawser_policy_{name}_total", words, [(labels, pair[index]) for labels, pair in counted])

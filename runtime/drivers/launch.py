@@ -74,6 +74,8 @@ def _await(sync: int, stage: bytes) -> None:
 
 
 def _network(config: Config) -> None:
+    if config["host_network"]:
+        return  # and its sysctls are the machine's
     if config["netns"]:
         _join_network(config)
     else:

@@ -23,6 +23,7 @@ from .removal import remove_tree
 
 T = TypeVar("T")
 HALF = (".new-", ".old-")
+HOSTS_MAX = 1 << 20
 
 
 class Unreadable(Exception):
@@ -97,6 +98,22 @@ class Shelf:
             with contextlib.suppress(OSError):
                 remove_tree(fresh)
             raise
+
+    def hosts(self, container: str) -> str | None:
+        """Its hosts file as it is; None when it has none, or it has become too large. OSError."""
+        try:
+            with open(self.place(container) / "hosts", "rb") as file:
+                text = file.read(HOSTS_MAX + 1)
+        except FileNotFoundError:
+            return None
+        return text.decode(errors="surrogateescape") if len(text) <= HOSTS_MAX else None
+
+    def set_hosts(self, container: str, text: str) -> None:
+        """Write its hosts file anew, in place: a container that runs has this very file mounted. OSError."""
+        data = text.encode(errors="surrogateescape")
+        with open(self.place(container) / "hosts", "r+b") as file:
+            file.write(data)
+            file.truncate()
 
     def hide(self, container: str) -> Path:
         """Make a container's directory nobody's, at once; what is left is to delete it."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hawser.netd.errors import Conflict, Exists, NotFound
 from hawser.netd.model import Address, Interface, Publish, Subnet
+from hawser.netd.qos.specs import QosSpec
 from hawser.netd.specs import BridgeSpec, PortSpec, RuleSpec, SandboxSpec, Spec, TableSpec, TenantSpec
 from hawser.store.reconcile import Step, Verb
 
@@ -54,6 +55,10 @@ class FakeWorld:
                 raise NotFound(f"no bridge {spec.bridge}")
             if not any(one == SandboxSpec(path=spec.netns) for one in self.things.values()):
                 raise NotFound(f"no sandbox {spec.netns}")
+        if isinstance(spec, QosSpec):
+            links = {one.ifname for one in self.things.values() if isinstance(one, PortSpec)}
+            if missing := {spec.ifname, *(mirror.to for mirror in spec.mirrors)} - links:
+                raise NotFound(f"{step.key}: link {missing}: no such device")
         if isinstance(spec, TableSpec):
             self._drop(lambda key, one: isinstance(one, RuleSpec) and one.tenant == spec.tenant)
             found = [RuleSpec(tenant=spec.tenant, set=s, element=e, value=v) for s, e, v in spec.elements]

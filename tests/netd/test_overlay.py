@@ -12,6 +12,7 @@ import pytest
 
 from hawser.netd.agent import Attachment, NetAgent
 from hawser.netd.drivers import netlink, netns
+from hawser.netd.drivers.conntrack import Conntrack
 from hawser.netd.drivers.netlink import Netlink
 from hawser.netd.drivers.tune import prepare_sandbox
 from hawser.netd.drivers.world import World
@@ -147,6 +148,17 @@ async def test_a_network_spans_machines(machines: list[Machine]) -> None:
     with serving(m2.paths["b"], 80):
         assert await asyncio.to_thread(ask, m1.paths["a"], ip(b), 80) == ip(a)
     assert m1.net.attachments("a")[0].mtu == 1450
+    for machine in (m1, m2):
+        assert netns.inside(machine.path, tracked_tunnels) == 0, machine.name
+
+
+def tracked_tunnels() -> int:
+    """How many of the tunnels' own packets conntrack keeps as connections."""
+    conntrack = Conntrack()
+    try:
+        return conntrack.forget_udp(4789)
+    finally:
+        conntrack.close()
 
 
 async def test_tenants_with_one_subnet_stay_apart_across_machines(machines: list[Machine]) -> None:

@@ -12,7 +12,8 @@ from hawser.netd.drivers.world import World
 from hawser.netd.errors import Exists, NetError, NotFound
 from hawser.netd.fabric import Fabric
 from hawser.netd.intent import Sandbox
-from hawser.netd.model import Network, Port, interface, mac_of
+from hawser.netd.model import Direction, Mirror, Network, Port, Qos, interface, mac_of
+from hawser.netd.qos.specs import QosSpec
 from hawser.netd.rounds import creation
 from hawser.netd.site import Site
 from hawser.netd.specs import PortSpec, Spec, TableSpec
@@ -40,7 +41,7 @@ def network() -> Network:
 
 @pytest.fixture
 def desired(instance: str, rundir: Path, network: Network) -> dict[str, Spec]:
-    """A network with two ports, one of them published."""
+    """A network with two ports, one of them published, limited, and mirrored to the other."""
     paths = {name: str(rundir / "netns" / name) for name in ("a", "b")}
     ports = [
         Port(
@@ -52,6 +53,8 @@ def desired(instance: str, rundir: Path, network: Network) -> dict[str, Spec]:
             netns=path,
             mac=mac_of(instance, name),
             addresses=tuple(interface(s.network_address + 5 + i, s) for s in network.subnets),
+            qos=Qos(ingress=10**7, egress=5 * 10**6, dscp=46) if i else Qos(),
+            mirrors=tuple(Mirror(direction=direction, to="a:eth0") for direction in Direction) if i else (),
             publish=(parse.parse_publish("8080:80"), parse.parse_publish("127.0.0.1:53:53/udp")) if i else (),
         )
         for i, (name, path) in enumerate(paths.items())
@@ -128,6 +131,7 @@ def test_what_is_there_cannot_be_created_again(kernel: Kernel, desired: dict[str
 
 
 def test_a_prepared_port_is_not_the_port_until_it_is_applied(kernel: Kernel, desired: dict[str, Spec]) -> None:
+    desired = {key: spec for key, spec in desired.items() if not isinstance(spec, QosSpec)}
     build(kernel, {key: spec for key, spec in desired.items() if key != "port:a:eth0"})
     port = desired["port:a:eth0"]
     assert isinstance(port, PortSpec)
@@ -137,6 +141,17 @@ def test_a_prepared_port_is_not_the_port_until_it_is_applied(kernel: Kernel, des
         ("create", "port:a:eth0"),
     ]
     kernel.apply(creation({"port:a:eth0": port}, "complete it")[0])
+    assert kernel.observe() == desired
+
+
+def test_limits_need_their_port_and_those_it_is_mirrored_to(kernel: Kernel, desired: dict[str, Spec]) -> None:
+    limits = creation({"qos:b:eth0": desired["qos:b:eth0"]}, "too early")[0]
+    for missing in ("port:a:eth0", "port:b:eth0"):
+        build(kernel, {key: spec for key, spec in desired.items() if key not in (missing, "qos:b:eth0")})
+        with pytest.raises(NotFound):
+            kernel.apply(limits)
+        build(kernel, {key: spec for key, spec in desired.items() if key not in (missing, "qos:b:eth0")})
+    build(kernel, desired)
     assert kernel.observe() == desired
 
 

@@ -25,10 +25,11 @@ GONE = (errno.ENODEV, errno.ENOENT)
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """The root queue of the link `index`."""
+    """A queue of the link `index`."""
 
     index: int
     handle: int
+    parent: int
     kind: str
     options: Mapping[int, bytes]
 
@@ -58,7 +59,7 @@ class Rtnl:
         """Make an ifb device, up, without IPv6 of its own. Unavailable where the kernel has none; NetError."""
         named = attribute(3, name.encode() + b"\0")
         body = bytes(16) + named + attribute(20, alias.encode()) + attribute(18, attribute(1, b"ifb\0"))
-        self._ask(NEWLINK, CREATE | EXCL, body, f"create shaper {name}")
+        self.ask(NEWLINK, CREATE | EXCL, body, f"create shaper {name}")
         self.raise_link(name)
 
     def raise_link(self, name: str) -> None:
@@ -66,41 +67,41 @@ class Rtnl:
         body = struct.pack("=BxHiII", 0, 0, 0, 1, 1) + attribute(3, name.encode() + b"\0")
         if has_ipv6():
             body += attribute(26, attribute(socket.AF_INET6, attribute(8, b"\1")))  # IFLA_AF_SPEC, addr_gen_mode none
-        self._ask(NEWLINK, 0, body, f"set {name} up")
+        self.ask(NEWLINK, 0, body, f"set {name} up")
 
     def delete_link(self, name: str) -> None:
         """Delete a link; nothing when it is not there."""
         body = bytes(16) + attribute(3, name.encode() + b"\0")
-        self._ask(DELLINK, 0, body, f"delete link {name}", missing_ok=True)
+        self.ask(DELLINK, 0, body, f"delete link {name}", missing_ok=True)
 
     def set_queue(self, index: int, name: str, options: bytes) -> None:
         """Give a link this tbf, whatever it has. NotFound, NetError."""
         body = struct.pack("=BxxxiIII", 0, index, HANDLE, ROOT, 0)
         body += attribute(1, b"tbf\0") + attribute(2, options)
-        self._ask(NEWQDISC, CREATE | REPLACE, body, f"set rate of {name}")
+        self.ask(NEWQDISC, CREATE | REPLACE, body, f"set rate of {name}")
 
     def delete_queue(self, index: int, name: str) -> None:
         """Give a link back the queue it was born with; nothing when it or the link is gone."""
         body = struct.pack("=BxxxiIII", 0, index, HANDLE, ROOT, 0)
-        self._ask(DELQDISC, 0, body, f"remove rate of {name}", missing_ok=True)
+        self.ask(DELQDISC, 0, body, f"remove rate of {name}", missing_ok=True)
 
     def queues(self) -> list[Queue]:
-        """The root queues of every link that has one of somebody's."""
+        """The queues of every link."""
         found = []
-        for payload in self._dump(GETQDISC, NEWQDISC, bytes(20)):
+        for payload in self.dump(GETQDISC, NEWQDISC, bytes(20)):
             _, index, handle, parent, _ = struct.unpack_from("=BxxxiIII", payload)
             attrs = wire.attributes(payload, 20)
-            if parent == ROOT:
-                kind = attrs.get(1, b"").rstrip(b"\0").decode(errors="replace")
-                options = wire.attributes(attrs.get(2, b"")) if kind == "tbf" else {}
-                found.append(Queue(index, handle, kind, options))
+            kind = attrs.get(1, b"").rstrip(b"\0").decode(errors="replace")
+            options = wire.attributes(attrs.get(2, b"")) if kind == "tbf" else {}
+            found.append(Queue(index, handle, parent, kind, options))
         return found
 
     def links(self) -> list[bytes]:
         """Every link, as the kernel tells of it (ifinfomsg and attributes)."""
-        return self._dump(wire.GETLINK, wire.NEWLINK, bytes(16))
+        return self.dump(wire.GETLINK, wire.NEWLINK, bytes(16))
 
-    def _ask(self, command: int, flags: int, body: bytes, what: str, *, missing_ok: bool = False) -> None:
+    def ask(self, command: int, flags: int, body: bytes, what: str, *, missing_ok: bool = False) -> None:
+        """Have something done. Denied, NotFound, Unavailable, NetError."""
         self._send(command, ACK | flags, body)
         while True:
             for message in wire.messages(self._receive()):
@@ -109,7 +110,8 @@ class Rtnl:
                         raise refused(what, message.error)
                     return
 
-    def _dump(self, command: int, kind: int, body: bytes) -> list[bytes]:
+    def dump(self, command: int, kind: int, body: bytes) -> list[bytes]:
+        """Everything of a kind. NetError."""
         for _ in range(10):
             self._send(command, wire.DUMP, body)
             found: list[bytes] = []

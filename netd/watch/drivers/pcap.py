@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 from ...drivers import netns
 from ...errors import Denied, Invalid, NotFound
@@ -26,6 +26,13 @@ SO_TIMESTAMPNS, SO_RCVBUFFORCE = 35, 33
 VLAN_VALID, VLAN_TPID_VALID = 0x10, 0x40
 BUFFER, LOOK = 8 << 20, 0.1  # bytes that may wait; seconds between two looks at `stop`
 ALL = tuple(Direction)
+
+
+class Sink(Protocol):
+    """What a capture is written to."""
+
+    def write(self, data: bytes, /) -> object: ...
+    def flush(self) -> object: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +48,7 @@ class Captured:
 
 def capture(
     ifname: str,
-    file: BinaryIO,
+    file: Sink,
     *,
     space: Path | None = None,
     limits: Limits | None = None,
@@ -78,7 +85,7 @@ def _open(ifname: str) -> socket.socket:
 
 
 class _Capture:
-    def __init__(self, sock: socket.socket, file: BinaryIO, limits: Limits, directions: frozenset[Direction]) -> None:
+    def __init__(self, sock: socket.socket, file: Sink, limits: Limits, directions: frozenset[Direction]) -> None:
         self._sock, self._file, self._limits, self._directions = sock, file, limits, directions
         self._buffer = bytearray(limits.snap)
         self._packets = self._octets = 0

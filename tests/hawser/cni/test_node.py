@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hawser.cni.verbs import sandbox_of
+from hawser.demo import probes
 from hawser.faults import Fault
 from hawser.netd.drivers import netns
 from tests.hawser.conftest import NodeProcess
@@ -111,6 +112,57 @@ def test_wishes_come_true(ground: NodeProcess, plugin: Plugin, container: Path) 
     assert one["publish"] == ["18080:80/tcp"]
     assert one["labels"] == {"app": "web", "io.kubernetes.pod.name": "web-1"}
     assert one["context"] == {"network": "blue-web", "container": "c1"}
+    assert one["qos"] == {"ingress": 80_000_000, "egress": 80_000_000}
+
+
+def test_ports_are_mapped_as_kubernetes_asks_for_it(ground: NodeProcess, plugin: Plugin, container: Path) -> None:
+    """Capability portMappings: tcp and udp, on every address and on one; what has no host port is only declared."""
+    runtime = {
+        "portMappings": [
+            {"hostPort": 18081, "containerPort": 80, "protocol": "TCP", "hostIP": "127.0.0.1"},
+            {"hostPort": 18082, "containerPort": 80, "hostIP": "0.0.0.0"},
+            {"hostPort": 18083, "containerPort": 53, "protocol": "udp", "hostIP": ""},
+            {"containerPort": 9999, "protocol": "tcp"},
+        ],
+        "bandwidth": {"ingressRate": 80_000_000, "ingressBurst": 1_000_000, "egressRate": 0, "egressBurst": 0},
+    }
+    call = {"CONTAINERID": "c1", "NETNS": str(container), "IFNAME": "eth0"}
+    assert plugin.call("ADD", plugin.config(runtimeConfig=runtime), **call).code == 0
+    with netns.inside_here(container, lambda: socket.create_server(("0.0.0.0", 80))) as server:
+        server.settimeout(5)
+        for port in (18081, 18082):
+            with socket.create_connection(("127.0.0.1", port), 5):
+                server.accept()[0].close()
+    datagrams = netns.inside_here(container, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    with datagrams, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        datagrams.bind(("0.0.0.0", 53))
+        datagrams.settimeout(5)
+        asking.sendto(b"ping", ("127.0.0.1", 18083))
+        assert datagrams.recv(16) == b"ping"
+    (one,) = ground.client.get("/v1/attachments", sandbox=sandbox_of("c1"))
+    assert (len(one["publish"]), one["qos"]) == (3, {"ingress": 80_000_000})
+    assert plugin.one("DEL", container).nothing
+    with socket.socket() as sock:
+        assert sock.connect_ex(("127.0.0.1", 18081)) != 0
+
+
+def test_a_pod_is_found_by_its_name(ground: NodeProcess, plugin: Plugin, namespaces: Make) -> None:
+    """As podman's containers are, whose names come the same way."""
+    asks, pod = namespaces(), namespaces()
+    for id, path, name in (("c1", asks, "asks"), ("c2", pod, "pod-1")):
+        call = {"CONTAINERID": id, "NETNS": str(path), "IFNAME": "eth0", "ARGS": f"K8S_POD_NAME={name}"}
+        assert plugin.call("ADD", plugin.config(), **call).code == 0
+    until(lambda: probes.resolve(asks, "10.7.0.1", "pod-1.blue.mesh.internal") == (0, 1), what="the pod by its name")
+    assert plugin.one("DEL", pod, id="c2").nothing
+    until(lambda: probes.resolve(asks, "10.7.0.1", "pod-1.blue.mesh.internal") == (3, 0), what="its name gone")
+
+
+def test_the_machine_s_own_namespace_is_nobody_s(ground: NodeProcess) -> None:
+    """Asked of the node by itself: the plugin would not pass it on."""
+    wanted = {"sandbox": "x", "owner": "cni", "netns": "/proc/self/ns/net", "tenant": "blue", "network": "web"}
+    with pytest.raises(Fault, match="machine's own"):
+        ground.client.post("/v1/attachments", wanted)
+    assert kept(ground) == []
 
 
 def test_del_leaves_the_namespace_as_it_was(ground: NodeProcess, plugin: Plugin, container: Path) -> None:

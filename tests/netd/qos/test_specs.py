@@ -73,7 +73,7 @@ def test_a_name_never_becomes_a_command(name: str) -> None:
     with pytest.raises(NetError, match="not done"):
         rules.create("i", "qos:a:eth0", QosSpec(tenant="blue", ifname=name, dscp=1), None)
     with pytest.raises(NetError, match="not done"):
-        rules.create("i", "qos:a:eth0", _mirrored("h1", name), None)
+        rules.create("i", "qos:a:eth0", _mirrored("h1", name, direction=Direction.EGRESS), None)
 
 
 def test_the_key_of_any_port_comes_back_from_its_comment() -> None:

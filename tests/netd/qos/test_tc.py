@@ -155,6 +155,27 @@ def test_two_mirrors_that_face_each_other_do_not_stop_the_kernel(place: Yard, ma
     assert ping(place.sandbox(1), "10.9.0.2")
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_what_waited_in_a_shaper_is_copied_too(place: Yard, make: Make, version: int) -> None:
+    """The kernel spares it nftables' egress hook."""
+    target = {4: "10.9.0.1", 6: "fd09::1"}[version]
+    tc = make()
+    tc.apply(Verb.CREATE, KEY, replace(SPEC, mirrors=(MirrorSpec(direction=Direction.INGRESS, to="h3"),)))
+    tc.apply(Verb.CREATE, "qos:c2:eth0", replace(SPEC, ifname="h2", egress=10 * MBIT))
+    assert ping(place.sandbox(2), target)
+    with sniffer(place.sandbox(3), "eth0") as seen:
+        say(place.sandbox(2), target, b"it waited")
+        assert len(frames(seen, b"it waited")) == 1
+
+
+COPY = ("dev", "h1", "egress", "pref", "18519")
+
+
+def _copy(*where: str) -> None:
+    everything, to = ("bpf", "bytecode", "1,6 0 0 4294967295"), ("action", "mirred", "egress", "mirror", "dev", "h2")
+    _run("tc", "filter", *where, *everything, *to)
+
+
 BREAKS: dict[str, Callable[[Yard, str], None]] = {
     "the queue": lambda yard, table: yard.place.inside(lambda: _tc("del dev h1 root")),
     "the rate": lambda yard, table: yard.place.inside(
@@ -168,6 +189,10 @@ BREAKS: dict[str, Callable[[Yard, str], None]] = {
         yard, f"insert rule netdev {table} {_hook(yard, table)} meta mark set 1"
     ),
     "a way past": lambda yard, table: _nft(yard, f"insert rule netdev {table} {_hook(yard, table)} accept"),
+    "a copy": lambda yard, table: yard.place.inside(lambda: _run("tc", "filter", "del", *COPY)),
+    "where a copy goes": lambda yard, table: yard.place.inside(lambda: _copy("replace", *COPY, "handle", "1")),
+    "one more copy": lambda yard, table: yard.place.inside(lambda: _copy("add", *COPY[:-1], "18520")),
+    "the hook": lambda yard, table: yard.place.inside(lambda: _tc("del dev h1 clsact")),
     "a wall": lambda yard, table: _nft(yard, f"insert rule netdev {table} {_hook(yard, table)} drop"),
 }
 

@@ -2,7 +2,7 @@
 
 import json
 
-from hawser.netd.watch.matrix import Cell, Sample, matrix
+from hawser.netd.watch.matrix import Cell, Sample, matrix, packed, unpacked
 
 SAMPLES = [
     Sample(source="a", target="b", times=(0.001, 0.003, 0.002)),
@@ -58,3 +58,12 @@ def test_a_loss_never_rounds_to_nothing() -> None:
 
 def test_nobody_is_an_empty_matrix() -> None:
     assert list(matrix([]).lines()) == ["from \\ to", "0 sent, 0 received, 0% lost"]
+
+
+def test_what_is_packed_comes_back() -> None:
+    samples = [
+        Sample(source="a", target="b", times=(0.000123, None, 1.5)),
+        Sample(source="b", target="a", times=(None,)),
+    ]
+    assert unpacked(json.loads(json.dumps(packed(samples)))) == samples
+    assert unpacked(packed([])) == []

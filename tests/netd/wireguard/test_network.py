@@ -9,6 +9,7 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
@@ -56,8 +57,8 @@ def make(store: Store, rundir: Path, flavour: Flavour, sockets: Path) -> Make:
 async def network(*machines: Machine, **fields: object) -> AsyncIterator[None]:
     """The machines on one wire, and an encrypted network; its ports' ways are to be waited for."""
     async with connected([*machines]):
-        spec = {"tenant": "t", "name": "n", "subnets": ["10.0.0.0/24", "fd00::/64"], "encrypted": True}
-        await machines[0].net.create_network(spec | fields)
+        spec = {"tenant": "t", "name": "n", "subnets": ["10.0.0.0/24", "fd00::/64"]}
+        await machines[0].net.create_network({**spec, "kind": "bridge", "encrypted": True, **fields})
         yield
 
 
@@ -262,8 +263,8 @@ async def test_a_network_may_agree_to_go_without_and_takes_it_back(make: Make) -
 def sealed(source: str, target: str) -> bool:
     """Whether echo requests pass, and none of it is on the wire in the clear."""
     with captured() as wire:
-        passed = all(ping(source, target) for _ in range(5))
-    return passed and len(wire.to(*WIREGUARD)) >= 10 and wire.clear == []
+        passed = [ping(source, target) for _ in range(5)]
+    return all(passed) and len(wire.to(*WIREGUARD)) >= 10 and wire.clear == []
 
 
 def tunnels(machine: Machine) -> list[str]:
@@ -355,7 +356,7 @@ async def test_the_overlay_is_there_with_the_first_encrypted_network_and_goes_wi
         assert interfaces(m1) == interfaces(m2) == []
         await m1.net.create_network({"tenant": "t", "name": "n", "encrypted": True})
         for one, other in ((m1, "m2"), (m2, "m1")):
-            await until(lambda one=one, other=other: announced(one, other), "keys, before any port")
+            await until(partial(announced, one, other), "keys, before any port")
         key = rundir / "m1.data" / "wireguard.key"
         assert key.stat().st_mode & 0o777 == 0o600
         await m1.net.remove_network("t", "n")
@@ -375,7 +376,7 @@ async def test_who_is_on_the_wire_cannot_put_frames_into_an_encrypted_network(ma
     """In a network of its own kind a forged tunnel's frame arrives: the very same is not taken by the encrypted one."""
     m1, m2 = make(1), make(2)
     async with network(m1, m2):
-        await m2.net.create_network({"tenant": "p", "name": "n", "subnets": ["10.0.0.0/24"]})
+        await m2.net.create_network({"tenant": "p", "name": "n", "subnets": ["10.0.0.0/24"], "kind": "bridge"})
         await m2.box("b", "t", "n")
         await m2.box("p", "p", "n")
         netns.inside(m2.path, lambda: astray(m2))
