@@ -64,11 +64,26 @@ async def test_an_underlay_on_a_vlan_gives_its_own_mtu(pair: list[Machine]) -> N
     await until(lambda: m1.net.attachments("a")[0].mtu == MTU - 50, "the network's MTU")
     await m1.net.reconcile()
     data = b"full packets " * 50_000
+    assert await asyncio.to_thread(carried, m1.paths["a"], m2.paths["b"], ip(b), data) == data
     with tapped() as tap:
-        assert await asyncio.to_thread(carried, m1.paths["a"], m2.paths["b"], ip(b), data) == data
-        sizes = [len(frame) for frame in taken(tap)]
-    assert max(sizes) == 14 + MTU, "the tag is beside what the kernel shows of a frame"
+        fits = MTU - 50 - 28
+        assert await asyncio.to_thread(whole, m1.paths["a"], m2.paths["b"], ip(b), bytes(fits))
+        assert max(map(len, taken(tap))) == 14 + MTU, "the kernel shows the tag beside the frame"
+        with pytest.raises(OSError, match="Message too long"):
+            await asyncio.to_thread(whole, m1.paths["a"], m2.paths["b"], ip(b), bytes(fits + 1))
     assert ip(a) != ip(b)
+
+
+def whole(source: str, target: str, host: str, data: bytes) -> bool:
+    """Whether a datagram arrives that must not be cut in fragments. OSError when it is too long."""
+    server = within(target, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    client = within(source, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    with server, client:
+        server.bind(("", 5001))
+        server.settimeout(5)
+        client.setsockopt(socket.IPPROTO_IP, 10, 2)  # IP_MTU_DISCOVER, IP_PMTUDISC_DO
+        client.sendto(data, (host, 5001))
+        return server.recv(1 << 16) == data
 
 
 def tapped() -> socket.socket:
