@@ -20,7 +20,7 @@ from hawser.netd.drivers import netlink, netns
 from hawser.netd.drivers.netlink import Netlink
 from hawser.netd.drivers.nft import Nft
 from hawser.netd.errors import Unavailable
-from hawser.netd.model import SEALED_PORT, VXLAN_PORT, Network
+from hawser.netd.model import SEALED_PORT, TUNNEL_PORTS, VXLAN_PORT, Network
 from hawser.netd.switching import PORTS
 from hawser.netd.wireguard.drivers.probe import Flavour, Found
 from hawser.netd.wireguard.drivers.thread import OverlayThread
@@ -267,9 +267,9 @@ def sealed(source: str, target: str) -> bool:
     return all(passed) and len(wire.to(*WIREGUARD)) >= 10 and wire.clear == []
 
 
-def tunnels(machine: Machine) -> list[str]:
-    """The VXLAN devices of tenant `t` on a machine."""
-    path = machine.net.tenant_path("t")
+def tunnels(machine: Machine, tenant: str = "t") -> list[str]:
+    """The VXLAN devices of a tenant on a machine."""
+    path = machine.net.tenant_path(tenant)
     assert path is not None
     return [name for _, name in netns.inside(path, socket.if_nameindex) if name.startswith("hwx")]
 
@@ -389,6 +389,24 @@ async def test_who_is_on_the_wire_cannot_put_frames_into_an_encrypted_network(ma
                 assert not await asyncio.to_thread(forged, m2, "b", sealed, target, port)
 
 
+@pytest.mark.parametrize("flavour", [Flavour.USERSPACE], indirect=True)
+async def test_a_tenant_cannot_put_frames_into_anothers_network(make: Make) -> None:
+    """What a stranger on the wire could, where tunnels are in the clear, a container cannot."""
+    m1, m2 = make(1), make(2)
+    async with connected([m1, m2]):
+        for tenant in ("red", "blue"):
+            spec = {"tenant": tenant, "name": "n", "subnets": ["10.0.0.0/24"], "kind": "bridge"}
+            await m1.net.create_network(spec)
+        await m1.box("r", "red", "n")
+        await m2.box("b", "blue", "n")
+        await until(lambda: tunnels(m2, "blue"), "its tunnel")
+        stranger()
+        blue = m2.net.fabric.networks["blue/n"]
+        assert await asyncio.to_thread(forged, m2, "b", blue, "192.0.2.2", VXLAN_PORT), "the frame is good"
+        assert not await asyncio.to_thread(forged, m2, "b", blue, "192.0.2.2", VXLAN_PORT, m1.paths["r"])
+    assert {*PORTS.values()} < {*TUNNEL_PORTS}
+
+
 def stranger() -> None:
     """This namespace, where the wire is, becomes a host on it, with a route to inner addresses by way of m2."""
     with Netlink() as here:
@@ -398,8 +416,8 @@ def stranger() -> None:
         here.do([netlink.add_default(index, ip_address("2001:db8::2"))])
 
 
-def forged(target: Machine, box: str, into: Network, host: str, port: int) -> bool:
-    """Whether a datagram arrives in a sandbox that a stranger wraps as a tunnel would."""
+def forged(target: Machine, box: str, into: Network, host: str, port: int, source: str | None = None) -> bool:
+    """Whether a datagram arrives in a sandbox that a stranger, or a program in a sandbox, wraps as a tunnel would."""
     with within(target.paths[box], lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as server:
         server.bind(("", 7))
         server.settimeout(0.3)
@@ -409,7 +427,7 @@ def forged(target: Machine, box: str, into: Network, host: str, port: int) -> bo
         inner += udp4("10.0.0.1", str(address), 7, b"forged")
         header = struct.pack("!II", 0x08000000, into.vni << 8)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as client:
+        with within(source, lambda: socket.socket(family, socket.SOCK_DGRAM)) as client:
             client.sendto(header + inner, (host, port))
         try:
             return server.recv(100) == b"forged"
