@@ -45,11 +45,12 @@ check: setup ## lint, types, imports
 
 # VM_BOOT boots a stock kernel with this machine's / visible and runs a script in it: `VM_BOOT -S -t SECONDS SCRIPT`
 # (-S: systemd as PID 1), ending as the script ended. Under emulation this takes minutes.
-test-vm: setup ## what needs systemd, cgroup version 2, WireGuard and Open vSwitch in the kernel, in a virtual machine: make test-vm VM_BOOT=COMMAND
+test-vm: setup ## what needs systemd, cgroup version 2, WireGuard, VLANs and Open vSwitch in the kernel, in a virtual machine: make test-vm VM_BOOT=COMMAND
 	@[ -n "$(VM_BOOT)" ] || { echo "make: test-vm needs VM_BOOT=COMMAND, a command that boots a virtual machine and runs a script in it"; exit 2; }
 	@$(VM_BOOT) -S -t 300 tests/vm/systemd.sh $(CURDIR)
 	@$(VM_BOOT) -t 300 tests/vm/policy.sh $(CURDIR)
-	@$(VM_BOOT) -t 900 tests/vm/wireguard.sh $(CURDIR)
+	@$(VM_BOOT) -t 1800 tests/vm/wireguard.sh $(CURDIR)
+	@$(VM_BOOT) -t 600 tests/vm/vlan.sh $(CURDIR)
 	@$(VM_BOOT) -t 900 tests/vm/ovs.sh $(CURDIR)
 
 bench: setup $(APT_BENCH) ## figures beside their peers, written to bench/RESULTS.md

@@ -12,16 +12,19 @@ from the encrypted overlay's address there.
 Addresses of the encrypted overlay, and the UDP port of the tunnels in it, are met on WireGuard's interfaces only, which
 are our own: a packet for there that finds no such interface (its process has ended) leaves by no other, whatever the
 routes say; nothing comes in that only pretends to have been encrypted; no tenant speaks to a machine's inner address.
+Nor does one speak to the ports of tunnels, wherever: translated, that would come from a machine, and a frame that it
+made up would be in another tenant's network.
 
 Packets between the kernel's own tunnels are not tracked: what is in them is, in the tenant's namespace.
 """
 
 from collections.abc import Iterable, Iterator
 
-from .model import INNER, SEALED_PORT, Address, Port, Publish
+from .model import INNER, SEALED_PORT, TUNNEL_PORTS, Address, Port, Publish
 from .rules import Element
 from .transit import POOL4, POOL6, Transit
 
+TUNNELS = ", ".join(map(str, TUNNEL_PORTS))
 CHAINS = f"""
   map any4 {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
   map any6 {{ type inet_proto . inet_service : ipv6_addr . inet_service; }}
@@ -45,6 +48,7 @@ CHAINS = f"""
   chain raw {{ type filter hook prerouting priority raw; policy accept;
     iifname != @uplinks udp dport @tunnels fib daddr type local notrack accept
     iifname @uplinks ip daddr 127.0.0.0/8 drop
+    iifname @uplinks iifname != @switches udp dport {{ {TUNNELS} }} drop
     iifname @uplinks ip saddr @floating4 accept
     iifname @uplinks ip6 saddr @floating6 accept
     iifname @uplinks ip saddr != {POOL4} drop

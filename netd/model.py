@@ -20,6 +20,8 @@ IFNAME_MAX = 15
 DEFAULT_MTU = 1500
 VNI_MIN, VNI_MAX = 1, (1 << 24) - 1
 VXLAN_PORT, SEALED_PORT = 4789, 4792
+TUNNEL_PORTS = (VXLAN_PORT, SEALED_PORT, 6081, 14789)
+"""Every UDP port at which machines take tunnels; the last two are a switch's"""
 INNER = IPv6Network("fd68:6177:7267::/64")
 """Machines' addresses inside the encrypted overlay (RFC 4193), where tunnels have a UDP port of their own"""
 ROOT = "/hawser/netd"

@@ -110,10 +110,11 @@ class Pipeline:
         """Anything else has changed: compile anew and return what differs.
 
         `tenants`: only these tenants' networks, routers, policies or defaults; `machines`: only these machines'
-        endpoints. Neither given: everything is compiled.
+        endpoints. Neither given: everything is compiled; so it is for this machine's, on which every way depends.
         """
         old, self._scope = self._scope, self._scope.again(ofports=ofports, zones=zones)
-        if tenants is None and machines is None:
+        machines = None if machines is None else {*machines}
+        if (tenants is None and machines is None) or self._scope.machine in (machines or ()):
             return self._compile({*self._objects(), *self._claims.objects()})
         touched = self._renumber(old.ofports)
         for tenant in tenants or ():

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
@@ -96,8 +96,10 @@ async def machines(store: Store, rundir: Path, kind: str) -> AsyncIterator[list[
 
 
 @asynccontextmanager
-async def connected(found: list[Machine]) -> AsyncIterator[None]:
-    """Started, on one wire (the bridge `wire0` here), and stopped."""
+async def connected(
+    found: list[Machine], prepare: Callable[[Machine], None] = lambda machine: None
+) -> AsyncIterator[None]:
+    """On one wire (the bridge `wire0` here), `prepare`d each in its namespace, started, and stopped."""
     with Netlink() as here:
         here.do([netlink.new_bridge("wire0")])
         bridge = socket.if_nametoindex("wire0")
@@ -111,6 +113,7 @@ async def connected(found: list[Machine]) -> AsyncIterator[None]:
                     inner.do([netlink.set_link("eth0")])
                     index = socket.if_nametoindex("eth0")
                     inner.do([netlink.add_address(index, ip_interface(f"{machine.address}/24"))])
+                prepare(machine)
 
             netns.inside(machine.path, plug)
         for machine in found:

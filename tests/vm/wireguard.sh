@@ -3,8 +3,8 @@
 # wireguard-go elsewhere. Run by `make test-vm` with the checkout as argument.
 set -euo pipefail
 cd "$1"
-modprobe -a wireguard veth bridge
+modprobe -a wireguard veth bridge vxlan br_netfilter nf_tables nft_nat
 found=$(.venv/bin/python -c 'from hawser.netd.wireguard.drivers.probe import probe; print(probe().flavour)')
 [ "$found" = kernel ] && echo "ok - the probe finds the kernel's WireGuard"
-.venv/bin/python -m pytest -q -x -p no:cacheprovider --timeout 300 tests/netd/wireguard -k kernel
+.venv/bin/python -m pytest -q -p no:cacheprovider --timeout 300 tests/netd/wireguard -k kernel
 echo "ok - the behaviour on the kernel's WireGuard"

@@ -61,9 +61,11 @@ def captured() -> Iterator[Wire]:
 
         thread = threading.Thread(target=take, daemon=True)
         thread.start()
-        yield found
-        over.set()
-        thread.join(30)
+        try:
+            yield found
+        finally:
+            over.set()
+            thread.join(30)
         dropped = struct.unpack("II", tap.getsockopt(263, 6, 8))[1]  # PACKET_STATISTICS
     assert dropped == 0, "the capture is not complete"
 
