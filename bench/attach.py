@@ -192,7 +192,7 @@ def main(which: str) -> None:
             asyncio.run(ours(directory))
         else:
             bare(directory)
-        for path in [*directory.glob("bare*"), *(directory / "netns").glob("*")]:
+        for path in [*directory.glob("bare*"), *directory.glob("netns/*"), *directory.glob("tenants/*")]:
             netns.remove(path)
     os._exit(0)
 

@@ -91,10 +91,13 @@ CHAINS = f"""
     oifname @uplinks ip6 daddr @floating6 accept
     oifname @uplinks drop
   }}
+  chain from_uplinks {{
+    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
+    drop
+  }}
   chain input {{ type filter hook input priority filter; policy accept;
     ct state established,related accept
-    iifname @uplinks icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
-    iifname @uplinks drop
+    iifname @uplinks goto from_uplinks
     iifname != "lo" ip daddr {POOL4} drop
     iifname != "lo" ip6 daddr {POOL6} drop
   }}

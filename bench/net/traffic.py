@@ -3,7 +3,8 @@
 Ours and what one would make by hand stand side by side, in namespaces of their own, and take short turns; a ratio is
 the median of the ratios pair by pair. They run before what else the machine does (nice -15). By hand: a bridge with
 veths and no rules; the same with a kernel VXLAN whose forwarding is static; and an Open vSwitch of its own with two
-flows, port to port, on the same kind of datapath. Ours has its rules: port security, policies, connection tracking.
+flows, port to port, on the same kind of datapath, with as many ports, since the one in user space asks each of them
+for packets in turn. Ours has its rules: port security, policies, connection tracking.
 """
 
 import json
@@ -16,7 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from hawser.netd.drivers import netns
+from hawser.netd.drivers import netlink, netns
+from hawser.netd.drivers.netlink import Netlink
 from hawser.netd.errors import NetError
 from hawser.netd.ovs.drivers.instance import Instance
 from hawser.netd.ovs.drivers.offload import sum_before_sending
@@ -134,8 +136,11 @@ async def _ovs(directory: Path, store: SqliteStore) -> tuple[Pair, Pair, Callabl
     paths = await instance.ensure()
     await instance.programmed()
     ovsdb = Ovsdb(paths.db, "hand")
+    bridges = {name: BridgeRow(name=name, datapath=paths.datapath) for name in ("brh", "bru")}
     ports = {f"h{n}": PortRow(bridge="brh", ifname=f"h{n}") for n in (0, 1)}
-    await ovsdb.settled(await ovsdb.apply({"bridge": BridgeRow(name="brh", datapath=paths.datapath), **ports}))
+    ports |= {name: PortRow(bridge=bridge, ifname=name) for name, bridge in (("gate0", "brh"), ("up0", "bru"))}
+    netns.inside(hand, _idle)
+    await ovsdb.settled(await ovsdb.apply({**bridges, **ports}))
     numbers = await ovsdb.ofports()
     one, other = numbers["h0"], numbers["h1"]
     await OpenFlow(paths).replace("brh", [f"in_port={a},actions=output:{b}" for a, b in ((one, other), (other, one))])
@@ -150,6 +155,12 @@ async def _ovs(directory: Path, store: SqliteStore) -> tuple[Pair, Pair, Callabl
         await machine.stop()
 
     return ours, (near, far, _ip(HAND[1])), end
+
+
+def _idle() -> None:
+    """Ports that only stand there, as a gateway and a way out do."""
+    with Netlink() as there:
+        there.do([netlink.new_veth(name, f"{name}x") for name in ("gate0", "up0")])
 
 
 async def _one(directory: Path, store: SqliteStore, kind: str) -> Machine:
