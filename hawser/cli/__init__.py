@@ -36,8 +36,10 @@ COMMANDS = {
     "machine": ("hawser.cli.machine:machine", "Machines of the cluster: ls, show."),
     "net": (
         "hawser.cli.net:net",
-        "Networks: create, ls, show, set, rm, attach, attachments, detach, router, port, floating, limit, mirror, capture, "
-        "metrics, ping, trace.",
+        (
+            "Networks: create, ls, show, set, rm, attach, attachments, detach, router, port, floating, limit, mirror, "
+            "capture, metrics, ping, trace."
+        ),
     ),
     "node": ("hawser.cli.node:node", "The node process: up, join, token, status, leave, unit."),
     "policy": ("hawser.cli.policy:policy", "Who may speak to whom: allow, apply, ls, show, rm, explain."),
