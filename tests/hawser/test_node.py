@@ -165,8 +165,10 @@ def test_a_policy_by_labels_decides_between_containers_of_joined_networks(
     for network, kind in (("front", front), ("back", back)):
         assert clean.hawser("net", "create", "--kind", kind, network).code == 0
     httpd = ("/bin/httpd", "-f", "-p", "80", "-h", "/www")
-    clean.hawser("run", "-d", "--net", "back", "--name", "db", "-l", "app=db", "busybox", *httpd)
-    clean.hawser("run", "-d", "--net", "front", "--name", "web", "-l", "app=web", "busybox", *SLEEP)
+    made = clean.hawser("run", "-d", "--net", "back", "--name", "db", "-l", "app=db", "busybox", *httpd)
+    assert made.code == 0, made.err
+    made = clean.hawser("run", "-d", "--net", "front", "--name", "web", "-l", "app=web", "busybox", *SLEEP)
+    assert made.code == 0, made.err
     clean.hawser("run", "-d", "--net", "front", "--name", "other", "busybox", *SLEEP)
     db = clean.client.get("/v1/containers/db")["interfaces"][0]["addresses"][0].split("/")[0]
     inside = {name: Path(clean.client.get(f"/v1/containers/{name}")["netns"]) for name in ("web", "other")}

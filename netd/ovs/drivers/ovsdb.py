@@ -18,7 +18,7 @@ from . import marked
 from .replica import Replica
 
 T = TypeVar("T")
-WAIT = 5.0
+WAIT = 10.0
 
 
 class Ovsdb:
