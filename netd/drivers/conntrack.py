@@ -24,36 +24,29 @@ from ..model import Address
 from ..policy.flush import Connection
 from ..tenant_rules import CUT
 from . import tracked, wire
+from .channel import Channel
 from .sockets import End, Flow
 from .tracked import ID, MARK, MARK_MASK, TUPLE_ORIG, Attributes, Entry
+from .wire import attribute
 
 T = TypeVar("T")
-NETLINK_NETFILTER, SO_RCVBUFFORCE = 12, 33
+NETLINK_NETFILTER = 12
 NEW, GET, DELETE = 1 << 8, (1 << 8) | 1, (1 << 8) | 2
-ACK, TRIES, BATCH = 0x4, 10, 64
+ACK, BATCH = 0x4, 64
 TCP, UDP = 6, 17
 TIMEOUT, STATE, TCP_ESTABLISHED = 7, 1, 3
 SEEN_REPLY, CONFIRMED = 2, 8
 CREATE = 0x600  # and it must be new
 DAYS = 5 * 24 * 3600  # nf_conntrack_tcp_timeout_established
 NLA_NESTED = 0x8000
-Request = tuple[int, int, int, bytes]
+Request = tuple[int, int, bytes]
 
 
-class Conntrack:
+class Conntrack(Channel):
     """One ctnetlink socket, of the namespace of the thread that makes it; blocking."""
 
     def __init__(self) -> None:
-        self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
-        try:
-            self._sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 21)
-        except PermissionError:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
-        self._sock.bind((0, 0))
-        self._sequence = 0
-
-    def close(self) -> None:
-        self._sock.close()
+        super().__init__(NETLINK_NETFILTER, "conntrack", "conntrack: the connections")
 
     def forget_udp(self, port: int) -> int:
         """Delete every UDP entry whose original destination port is `port`; returns how many."""
@@ -94,37 +87,20 @@ class Conntrack:
         return [one for family in (socket.AF_INET, socket.AF_INET6) for one in self._dumped(family, read)]
 
     def _dumped(self, family: int, read: Callable[[Attributes], T | None]) -> list[T]:
-        for _ in range(TRIES):
-            self._send(GET, wire.REQUEST | wire.DUMP, family, b"")
-            found = self._answers()
-            if found is not None:
-                return [one for attrs in found if (one := read(attrs)) is not None]
-        raise NetError("conntrack: the connections of this host change faster than they can be read; try again")
+        def refused(message: wire.Message) -> NetError:
+            return _refused("look at the connections", message.error)
 
-    def _answers(self) -> list[Attributes] | None:
-        """The entries of a dump, None when it was interrupted."""
-        found: list[Attributes] = []
-        interrupted = False
-        while True:
-            for message in wire.messages(self._receive()):
-                if message.sequence != self._sequence:
-                    continue
-                interrupted |= bool(message.flags & wire.DUMP_INTERRUPTED)
-                if message.kind == wire.ERROR and message.error:
-                    raise _refused("look at the connections", message.error)
-                if message.kind in (wire.DONE, wire.ERROR):
-                    return None if interrupted else found
-                if message.kind == NEW:
-                    found.append(wire.attributes(message.payload, 4))
+        payloads = self.dump(GET, NEW, _head(family), refused)
+        return [one for payload in payloads if (one := read(wire.attributes(payload, 4))) is not None]
 
     def _do(self, requests: Sequence[Request]) -> int:
         """Do all, a few at a time; returns how many were done: one that ended by itself is no failure, nor is
         one that is known. NetError."""
         count = 0
         for start in range(0, len(requests), BATCH):
-            pending = {self._send(*request) for request in requests[start : start + BATCH]}
+            pending = {self.send(*request) for request in requests[start : start + BATCH]}
             while pending:
-                for message in wire.messages(self._receive()):
+                for message in self.receive():
                     if message.kind == wire.ERROR and message.sequence in pending:
                         pending.remove(message.sequence)
                         if message.error not in (0, errno.ENOENT, errno.EEXIST):
@@ -132,57 +108,46 @@ class Conntrack:
                         count += message.error == 0
         return count
 
-    def _send(self, kind: int, flags: int, family: int, body: bytes) -> int:
-        self._sequence += 1
-        payload = struct.pack("=BBH", family, 0, 0) + body
-        self._sock.send(wire.HEADER.pack(16 + len(payload), kind, flags, self._sequence, 0) + payload)
-        return self._sequence
 
-    def _receive(self) -> bytes:
-        try:
-            return self._sock.recv(1 << 16)
-        except OSError as error:
-            raise NetError(f"conntrack: {error.strerror}") from error
+def _head(family: int) -> bytes:
+    """nfgenmsg."""
+    return struct.pack("=BBH", family, 0, 0)
 
 
 def _deletion(entry: Entry) -> Request:
-    return DELETE, wire.REQUEST | ACK, entry.family, _name(entry) + _attribute(ID, entry.id)
+    return DELETE, ACK, _head(entry.family) + _name(entry) + attribute(ID, entry.id)
 
 
 def _marking(entry: Entry, mark: int) -> Request:
-    bits = _attribute(MARK, struct.pack("!I", mark)) + _attribute(MARK_MASK, struct.pack("!I", CUT))
-    return NEW, wire.REQUEST | ACK, entry.family, _name(entry) + bits
+    bits = attribute(MARK, struct.pack("!I", mark)) + attribute(MARK_MASK, struct.pack("!I", CUT))
+    return NEW, ACK, _head(entry.family) + _name(entry) + bits
 
 
 def _creation(flow: Flow) -> Request:
     """Windows are not watched, whose scale nobody knows; the mark says that the direction is known all the same."""
     flags = bytes([tracked.BE_LIBERAL, tracked.BE_LIBERAL])
-    tcp = _attribute(STATE, bytes([TCP_ESTABLISHED])) + _attribute(tracked.FLAGS_ORIGINAL, flags)
-    tcp += _attribute(tracked.FLAGS_REPLY, flags)
-    body = _attribute(TUPLE_ORIG | NLA_NESTED, _half(flow.client, flow.server))
-    body += _attribute(tracked.TUPLE_REPLY | NLA_NESTED, _half(flow.server, flow.client))
-    body += _attribute(tracked.STATUS, struct.pack("!I", SEEN_REPLY | tracked.ASSURED | CONFIRMED))
-    body += _attribute(tracked.PROTOINFO | NLA_NESTED, _attribute(tracked.PROTOINFO_TCP | NLA_NESTED, tcp))
-    body += _attribute(TIMEOUT, struct.pack("!I", DAYS)) + _attribute(MARK, struct.pack("!I", tracked.KNOWN))
+    tcp = attribute(STATE, bytes([TCP_ESTABLISHED])) + attribute(tracked.FLAGS_ORIGINAL, flags)
+    tcp += attribute(tracked.FLAGS_REPLY, flags)
+    body = attribute(TUPLE_ORIG | NLA_NESTED, _half(flow.client, flow.server))
+    body += attribute(tracked.TUPLE_REPLY | NLA_NESTED, _half(flow.server, flow.client))
+    body += attribute(tracked.STATUS, struct.pack("!I", SEEN_REPLY | tracked.ASSURED | CONFIRMED))
+    body += attribute(tracked.PROTOINFO | NLA_NESTED, attribute(tracked.PROTOINFO_TCP | NLA_NESTED, tcp))
+    body += attribute(TIMEOUT, struct.pack("!I", DAYS)) + attribute(MARK, struct.pack("!I", tracked.KNOWN))
     family = socket.AF_INET if flow.client[0].version == 4 else socket.AF_INET6
-    return NEW, wire.REQUEST | ACK | CREATE, family, body
+    return NEW, ACK | CREATE, _head(family) + body
 
 
 def _half(source: End, target: End) -> bytes:
     (first, near), (second, far) = source, target
     ends = tracked.ENDS[first.version]
-    ip = _attribute(ends[0], first.packed) + _attribute(ends[1], second.packed)
-    proto = _attribute(tracked.PROTO_NUM, bytes([TCP])) + _attribute(tracked.PROTO_SPORT, near.to_bytes(2, "big"))
-    proto += _attribute(tracked.PROTO_DPORT, far.to_bytes(2, "big"))
-    return _attribute(tracked.TUPLE_IP | NLA_NESTED, ip) + _attribute(tracked.TUPLE_PROTO | NLA_NESTED, proto)
+    ip = attribute(ends[0], first.packed) + attribute(ends[1], second.packed)
+    proto = attribute(tracked.PROTO_NUM, bytes([TCP])) + attribute(tracked.PROTO_SPORT, near.to_bytes(2, "big"))
+    proto += attribute(tracked.PROTO_DPORT, far.to_bytes(2, "big"))
+    return attribute(tracked.TUPLE_IP | NLA_NESTED, ip) + attribute(tracked.TUPLE_PROTO | NLA_NESTED, proto)
 
 
 def _name(entry: Entry) -> bytes:
-    return _attribute(TUPLE_ORIG | NLA_NESTED, entry.orig)
-
-
-def _attribute(kind: int, data: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
+    return attribute(TUPLE_ORIG | NLA_NESTED, entry.orig)
 
 
 def _refused(what: str, code: int) -> NetError:

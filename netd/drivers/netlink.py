@@ -40,14 +40,14 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from ..errors import Denied, Exists, NetError, NotFound, Unavailable
 from ..model import Address, Interface, Subnet
 from . import wire
+from .channel import Channel
 
 IFF_UP = 1
 IFA_F_NODAD = 0x02
-SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, SO_RCVBUFFORCE = 270, 10, 11, 33
-RECEIVE = 1 << 17
+SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 GONE = (errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENOENT)
 RULE_PRIORITY = 1000
-BATCH_MESSAGES, BATCH_BYTES, DUMP_TRIES = 128, 1 << 16, 10
+BATCH_MESSAGES, BATCH_BYTES = 128, 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,28 +397,13 @@ def _rule(command: int, flags: int, ifname: str, table: int, version: int) -> Re
     return Request(message, f"look at table {table} for {ifname}")
 
 
-class Netlink:
+class Netlink(Channel):
     """One rtnetlink socket, made in the calling thread's namespace; blocking, one owner at a time."""
 
     def __init__(self) -> None:
-        self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-        try:
-            self._sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 21)
-        except PermissionError:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+        super().__init__(socket.NETLINK_ROUTE, "netlink", "the links")
         self._sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
         self._sock.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
-        self._sock.bind((0, 0))
-        self._sequence = 0
-
-    def __enter__(self) -> "Netlink":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._sock.close()
 
     def do(self, requests: Iterable[Request], *, missing_ok: bool = False) -> None:
         """Send in one system call (a long batch in several); raises for the first the kernel refused (the others were
@@ -428,13 +413,13 @@ class Netlink:
         pending: dict[int, str] = {}
         data = bytearray()
         for request in requests:
-            self._sequence += 1
-            encoded = self._encode(request.message)
+            sequence = self.number()
+            encoded = _encoded(request.message, sequence)
             if len(pending) >= BATCH_MESSAGES or len(data) + len(encoded) > BATCH_BYTES:
                 refused = self._exchange(data, pending, missing_ok)
                 failure = failure or refused
                 pending, data = {}, bytearray()
-            pending[self._sequence] = request.what
+            pending[sequence] = request.what
             data += encoded
         refused = self._exchange(data, pending, missing_ok)
         if failure or refused:
@@ -445,7 +430,7 @@ class Netlink:
         if pending:
             self._sock.send(data)
         while pending:
-            for message in wire.messages(self._receive()):
+            for message in self.receive():
                 if message.kind != wire.ERROR or message.sequence not in pending:
                     continue
                 what = pending.pop(message.sequence)
@@ -456,11 +441,10 @@ class Netlink:
 
     def link(self, name: str) -> wire.Link | None:
         """One link by name, or None."""
-        self._sequence += 1
-        self._sock.send(wire.link_request(name, self._sequence))
+        sequence = self.send(wire.GETLINK, 0, wire.named(name))
         while True:
-            for message in wire.messages(self._receive()):
-                if message.sequence != self._sequence:
+            for message in self.receive():
+                if message.sequence != sequence:
                     continue
                 if message.kind == wire.NEWLINK:
                     return wire.link(message.payload)
@@ -495,38 +479,19 @@ class Netlink:
         return tuple(rule for payload in self._dump(wire.GETRULE, wire.NEWRULE) if (rule := wire.rule(payload)))
 
     def _dump(self, command: int, kind: int, family: int = 0, flags: int = 0) -> list[bytes]:
-        for _ in range(DUMP_TRIES):
-            self._sequence += 1
-            self._sock.send(wire.dump_request(command, self._sequence, family, flags))
-            found: list[bytes] = []
-            done = interrupted = False
-            while not done:
-                for message in wire.messages(self._receive()):
-                    if message.sequence != self._sequence:
-                        continue
-                    interrupted |= bool(message.flags & wire.DUMP_INTERRUPTED)
-                    if message.kind == kind:
-                        found.append(message.payload)
-                    elif message.kind == wire.ERROR and message.error:
-                        raise _refused(f"dump {command}", message.error, message.words)
-                    done |= message.kind in (wire.DONE, wire.ERROR)
-            if not interrupted:
-                return found
-        raise NetError("the links of this host change faster than they can be read; try again")
+        def refused(message: wire.Message) -> NetError:
+            return _refused(f"dump {command}", message.error, message.words)
 
-    def _receive(self) -> bytes:
-        try:
-            return self._sock.recv(RECEIVE)
-        except OSError as error:
-            raise NetError(f"netlink: {error.strerror}: answers were lost; try again") from error
+        return self.dump(command, kind, wire.of_family(family, flags), refused)
 
-    def _encode(self, message: Any) -> bytes:
-        message["header"]["sequence_number"] = self._sequence
-        message["header"]["pid"] = 0
-        message.reset()
-        message.encode()
-        data = bytes(message.data)
-        return data + bytes(-len(data) % 4)
+
+def _encoded(message: Any, sequence: int) -> bytes:
+    message["header"]["sequence_number"] = sequence
+    message["header"]["pid"] = 0
+    message.reset()
+    message.encode()
+    data = bytes(message.data)
+    return data + bytes(-len(data) % 4)
 
 
 def _refused(what: str, code: int, words: str = "") -> NetError:

@@ -6,16 +6,18 @@ So before frames are shown, the sandboxes' sockets are asked (sock_diag(7)): the
 begun to; where nobody listens any more, the lower port was.
 """
 
+import contextlib
 import errno
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
-from ..errors import NetError
+from ..errors import NetError, Unavailable
 from ..model import Address
 from . import wire
+from .channel import Channel
 
 NETLINK_SOCK_DIAG, BY_FAMILY = 4, 20
 ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK, LISTEN, CLOSING = 1, 4, 5, 8, 9, 10, 11
@@ -44,13 +46,13 @@ class Sockets:
 def look() -> Sockets:
     """The TCP sockets of the calling thread's namespace; none where the kernel does not tell. NetError."""
     listened, pairs = set[int](), list[tuple[End, End]]()
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as sock:
-        for sequence, family in enumerate((socket.AF_INET, socket.AF_INET6), 1):
+    with Channel(NETLINK_SOCK_DIAG, "look at sockets", "the sockets") as channel:
+        for family in (socket.AF_INET, socket.AF_INET6):
             request = struct.pack("=BBBBI48x", family, socket.IPPROTO_TCP, 0, 0, STATES)
-            head = wire.HEADER.pack(16 + len(request), BY_FAMILY, wire.REQUEST | wire.DUMP, sequence, 0)
-            sock.send(head + request)
-            for payload in _answers(sock, sequence):
-                state, near, far = _socket(payload)
+            payloads: list[bytes] = []
+            with contextlib.suppress(Unavailable):
+                payloads = channel.dump(BY_FAMILY, BY_FAMILY, request, _refused)
+            for state, near, far in map(_socket, payloads):
                 if state == LISTEN:
                     listened.add(near[1])
                 else:
@@ -75,16 +77,9 @@ def _directed(near: End, far: End, places: Mapping[Address, Sockets]) -> Flow:
     return Flow(far, near) if near[1] < far[1] else Flow(near, far)
 
 
-def _answers(sock: socket.socket, sequence: int) -> Iterator[bytes]:
-    while True:
-        for message in wire.messages(sock.recv(1 << 16)):
-            if message.sequence != sequence:
-                continue
-            if message.kind == wire.ERROR and message.error not in (0, *ABSENT):
-                raise NetError(f"look at sockets: {errno.errorcode.get(message.error, message.error)}")
-            if message.kind in (wire.DONE, wire.ERROR):
-                return
-            yield message.payload
+def _refused(message: wire.Message) -> NetError:
+    text = f"look at sockets: {errno.errorcode.get(message.error, message.error)}"
+    return Unavailable(text) if message.error in ABSENT else NetError(text)
 
 
 def _socket(payload: bytes) -> tuple[int, End, End]:

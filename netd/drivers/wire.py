@@ -109,17 +109,19 @@ class Rule:
     table: int
 
 
-def dump_request(command: int, sequence: int, family: int = 0, flags: int = 0) -> bytes:
-    """A request for everything of a kind (rtgenmsg padded to the longest header; `flags` are ndmsg's)."""
-    body = bytes([family]) + bytes(9) + bytes([flags]) + bytes(5)
-    return HEADER.pack(16 + len(body), command, REQUEST | DUMP, sequence, 0) + body
+def of_family(family: int, flags: int = 0) -> bytes:
+    """The body of a request for everything of a kind (rtgenmsg padded to the longest header; `flags` are ndmsg's)."""
+    return bytes([family]) + bytes(9) + bytes([flags]) + bytes(5)
 
 
-def link_request(name: str, sequence: int) -> bytes:
-    """A request for one link by name."""
-    text = name.encode() + b"\0"
-    body = bytes(16) + struct.pack("=HH", 4 + len(text), 3) + text + bytes(-len(text) % 4)
-    return HEADER.pack(16 + len(body), GETLINK, REQUEST, sequence, 0) + body
+def named(name: str) -> bytes:
+    """The body of a request for one link (ifinfomsg, IFLA_IFNAME)."""
+    return bytes(16) + attribute(3, name.encode() + b"\0")
+
+
+def attribute(kind: int, data: bytes) -> bytes:
+    """An attribute, padded."""
+    return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
 
 
 def messages(data: bytes) -> Iterator[Message]:

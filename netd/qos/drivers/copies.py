@@ -10,7 +10,8 @@ import struct
 from collections.abc import Sequence
 
 from ...drivers import wire
-from .rtnl import CREATE, DELQDISC, EXCL, NEWQDISC, Rtnl, attribute
+from ...drivers.wire import attribute
+from .rtnl import CREATE, DELQDISC, EXCL, NEWQDISC, Rtnl
 
 NEWTFILTER, DELTFILTER, GETTFILTER = 44, 45, 46
 CLSACT, CLSACT_HANDLE = 0xFFFFFFF1, 0xFFFF0000
@@ -70,7 +71,7 @@ def _filter(target: int) -> bytes:
 def _filters(rtnl: Rtnl, index: int, parent: int) -> list[tuple[int, dict[int, bytes]]]:
     """Preferences and attributes of the filters of one hook."""
     entries = []
-    for payload in rtnl.dump(GETTFILTER, NEWTFILTER, _tcmsg(index, 0, parent, 0)):
+    for payload in rtnl.every(GETTFILTER, NEWTFILTER, _tcmsg(index, 0, parent, 0)):
         _, there, _, _, info = struct.unpack_from("=BxxxiIII", payload)
         if there == index:
             entries.append((info >> 16, wire.attributes(payload, 20)))

@@ -12,14 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...drivers import wire
-from ...drivers.netlink import SO_RCVBUFFORCE, has_ipv6
+from ...drivers.channel import Channel
+from ...drivers.netlink import has_ipv6
+from ...drivers.wire import attribute
 from ...errors import Denied, NetError, NotFound, Unavailable
 
 NEWLINK, DELLINK, NEWQDISC, DELQDISC, GETQDISC = 16, 17, 36, 37, 38
 ACK, REPLACE, EXCL, CREATE = 0x4, 0x100, 0x200, 0x400
 ROOT = 0xFFFFFFFF
 HANDLE = 0x4857 << 16  # "HW"
-RECEIVE = 1 << 17
 GONE = (errno.ENODEV, errno.ENOENT)
 
 
@@ -34,26 +35,11 @@ class Queue:
     options: Mapping[int, bytes]
 
 
-def attribute(kind: int, data: bytes) -> bytes:
-    """A netlink attribute, padded."""
-    return struct.pack("=HH", len(data) + 4, kind) + data + bytes(-len(data) % 4)
-
-
-class Rtnl:
+class Rtnl(Channel):
     """One socket."""
 
     def __init__(self) -> None:
-        self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-        try:
-            self._sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 21)
-        except PermissionError:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
-        self._sock.bind((0, 0))
-        self._sequence = 0
-
-    def close(self) -> None:
-        """Let go."""
-        self._sock.close()
+        super().__init__(socket.NETLINK_ROUTE, "netlink", "the links")
 
     def new_ifb(self, name: str, alias: str) -> None:
         """Make an ifb device, up, without IPv6 of its own. Unavailable where the kernel has none; NetError."""
@@ -88,7 +74,7 @@ class Rtnl:
     def queues(self) -> list[Queue]:
         """The queues of every link."""
         found = []
-        for payload in self.dump(GETQDISC, NEWQDISC, bytes(20)):
+        for payload in self.every(GETQDISC, NEWQDISC, bytes(20)):
             _, index, handle, parent, _ = struct.unpack_from("=BxxxiIII", payload)
             attrs = wire.attributes(payload, 20)
             kind = attrs.get(1, b"").rstrip(b"\0").decode(errors="replace")
@@ -98,47 +84,21 @@ class Rtnl:
 
     def links(self) -> list[bytes]:
         """Every link, as the kernel tells of it (ifinfomsg and attributes)."""
-        return self.dump(wire.GETLINK, wire.NEWLINK, bytes(16))
+        return self.every(wire.GETLINK, wire.NEWLINK, bytes(16))
 
     def ask(self, command: int, flags: int, body: bytes, what: str, *, missing_ok: bool = False) -> None:
         """Have something done. Denied, NotFound, Unavailable, NetError."""
-        self._send(command, ACK | flags, body)
+        sequence = self.send(command, ACK | flags, body)
         while True:
-            for message in wire.messages(self._receive()):
-                if message.sequence == self._sequence and message.kind == wire.ERROR:
+            for message in self.receive():
+                if message.sequence == sequence and message.kind == wire.ERROR:
                     if message.error and not (missing_ok and message.error in GONE):
                         raise refused(what, message.error)
                     return
 
-    def dump(self, command: int, kind: int, body: bytes) -> list[bytes]:
-        """Everything of a kind. NetError."""
-        for _ in range(10):
-            self._send(command, wire.DUMP, body)
-            found: list[bytes] = []
-            done = interrupted = False
-            while not done:
-                for message in wire.messages(self._receive()):
-                    if message.sequence != self._sequence:
-                        continue
-                    interrupted |= bool(message.flags & wire.DUMP_INTERRUPTED)
-                    if message.kind == kind:
-                        found.append(message.payload)
-                    elif message.kind == wire.ERROR and message.error:
-                        raise refused(f"dump {command}", message.error)
-                    done |= message.kind in (wire.DONE, wire.ERROR)
-            if not interrupted:
-                return found
-        raise NetError("the links of this host change faster than they can be read; try again")
-
-    def _send(self, command: int, flags: int, body: bytes) -> None:
-        self._sequence += 1
-        self._sock.send(wire.HEADER.pack(16 + len(body), command, wire.REQUEST | flags, self._sequence, 0) + body)
-
-    def _receive(self) -> bytes:
-        try:
-            return self._sock.recv(RECEIVE)
-        except OSError as error:
-            raise NetError(f"netlink: {error.strerror}: answers were lost; try again") from error
+    def every(self, command: int, kind: int, body: bytes) -> list[bytes]:
+        """The payloads of everything of a kind. NetError."""
+        return self.dump(command, kind, body, lambda message: refused(f"dump {command}", message.error))
 
 
 def refused(what: str, code: int) -> NetError:
