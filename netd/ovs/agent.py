@@ -18,22 +18,21 @@ from hawser.store.reconcile import Step
 from ..drivers import announce
 from ..errors import NetError
 from ..fabric import Fabric
-from ..model import Address, Kind, Port
 from ..site import SWITCH, Site, of_tenant
 from ..world import Kernel
 from . import differences, layout, tables
 from .drivers.instance import SYSTEM, Instance
 from .drivers.openflow import OpenFlow
 from .drivers.ovsdb import Ovsdb
-from .flow import Flow, Key, format_flow, parse_flow
+from .flow import Flow, format_flow, parse_flow
 from .meters import meters
-from .pipeline import Change, Pipeline, compile_flows
+from .pipeline import Change, compile_flows
+from .program import Moves, Program
 from .rows import OvsRow
 from .scope import Ofports
 
 T = TypeVar("T")
 UPLINK_PORT = f"{layout.UNDERLAY}:uplink"
-OBJECTS = ("networks", "routers", "policies")
 
 
 class Hands(Protocol):
@@ -52,14 +51,10 @@ class Switch:
         self._daemons: Instance | None = None
         self._ovsdb: Ovsdb | None = None
         self._openflow: OpenFlow | None = None
-        self._pipeline: Pipeline | None = None
-        self._fabric = Fabric()
-        self._zones: dict[str, int] = {}
-        # which MAC an address had, by network and address: whoever spoke to it goes on sending there (`announce`)
-        self._macs: dict[tuple[str, Address], str] = {}
-        self._moved: set[str] = set()
+        self._program: Program | None = None
+        self._moves = Moves()
         self._meters: Mapping[int, str] = {}
-        # whether the switch is known to have the pipeline's flows
+        # whether the switch is known to have the program's flows and these meters
         self._sure = False
         self._looked = False
         self._needed, self._idle = asyncio.Event(), asyncio.Event()
@@ -87,16 +82,18 @@ class Switch:
                 await self._leave_unless_gone(site)
                 return {}
             await self._open(site, anew="switch:" in remade)
+            self._idle.clear()
+            self._needed.set()
             await self._configure(rows, remade)
             await self._join(fabric, site)
             assert self._ovsdb is not None
             assigned = await self._ovsdb.assigned()
             ofports = layout.ofports(assigned.numbers)
-            await self._program(fabric, site, ofports, thorough=thorough)
+            await self._put_flows(fabric, site, ofports, thorough=thorough)
             await self._announce(fabric, site, ofports)
             return assigned.errors
         except NetError as error:
-            self._sure = False
+            self._program, self._sure = None, False
             return {"switch:": str(error)}
 
     async def plan(self, fabric: Fabric, site: Site) -> tuple[Step[OvsRow | Flow], ...]:
@@ -137,7 +134,7 @@ class Switch:
     async def _let_go(self) -> None:
         if self._ovsdb is not None:
             await self._ovsdb.close()
-        self._ovsdb = self._openflow = self._pipeline = None
+        self._ovsdb = self._openflow = self._program = None
         self._sure = False
 
     async def _leave_unless_gone(self, site: Site) -> None:
@@ -166,8 +163,6 @@ class Switch:
             paths = await self._daemons.ensure()
             self._ovsdb = Ovsdb(paths.db, self._instance_id)
             self._openflow = OpenFlow(paths)
-        self._idle.clear()
-        self._needed.set()
 
     async def _configure(self, rows: Mapping[str, OvsRow], remade: Collection[str]) -> None:
         assert self._ovsdb is not None
@@ -183,110 +178,41 @@ class Switch:
             own, gateways = (transit.tenant4, transit.tenant6), (transit.host4.ip, transit.host6.ip)
             await self._hands.do(lambda kernel: kernel.join_switch(name, own, gateways, site.mtu))
 
-    async def _program(self, fabric: Fabric, site: Site, ofports: Ofports, *, thorough: bool) -> None:
+    async def _put_flows(self, fabric: Fabric, site: Site, ofports: Ofports, *, thorough: bool) -> None:
         assert self._openflow is not None
         assert self._daemons is not None
         bridge = layout.bridge(site.instance)
-        change = self._compile(fabric, site, ofports)
-        assert self._pipeline is not None
+        added, removed = self._take(fabric, site, ofports)
+        assert self._program is not None
         sure, self._sure = self._sure, False
         wanted = meters(fabric, site.machine, ofports)
         known = self._meters if sure and not thorough else await self._openflow.meters(bridge)
         different = [line for number, line in wanted.items() if _words(known.get(number, "")) != _words(line)]
         await self._openflow.set_meters(bridge, different)
         if sure and not thorough:
-            added, removed = change
             if added or removed:
                 await self._openflow.change(bridge, _lines(added), _lines(removed))
         else:
-            await self._openflow.replace(bridge, _lines(self._pipeline.flows.values()))
+            await self._openflow.replace(bridge, _lines(self._program.flows.values()))
             await self._daemons.programmed()
         await self._openflow.set_meters(bridge, (), known.keys() - wanted.keys())
         self._meters, self._sure = wanted, True
 
-    def _compile(self, fabric: Fabric, site: Site, ofports: Ofports) -> Change:
-        """The pipeline as the fabric is now; what that changes."""
-        zones = layout.zones(site)
-        if self._pipeline is None:
-            self._fabric, self._zones = _copy(fabric), zones
-            for port in fabric.ports.values():
-                self._note(port)
-            mark = tables.instance_hash(site.instance)
-            self._pipeline = Pipeline(self._fabric, site.machine, ofports, zones=zones, instance=mark)
-            return [], []
-        found: dict[Key, tuple[Flow, bool]] = {}
-        tenants, machines = self._take_objects(fabric, zones)
-        if tenants or machines:
-            _add(found, self._pipeline.refresh(tenants=tenants, machines=machines, ofports=ofports, zones=zones))
-        ports = self._changed_ports(fabric)
-        for before, after in ports:
-            if before is not None:
-                self._fabric.drop_port(before.key)
-            if after is not None:
-                self._fabric.put_port(after)
-                self._note(after)
-            _add(found, self._pipeline.change(before, after, ofports=ofports))
-        if not ports:
-            _add(found, self._pipeline.change(None, None, ofports=ofports))
-        return [flow for flow, there in found.values() if there], [flow for flow, there in found.values() if not there]
+    def _take(self, fabric: Fabric, site: Site, ofports: Ofports) -> Change:
+        if self._program is not None:
+            return self._program.take(fabric, site, ofports)
+        self._program = Program(fabric, site, ofports, self._moves)
+        return [], []
 
     async def _announce(self, fabric: Fabric, site: Site, ofports: Ofports) -> None:
         """Tell this machine's ports of a network which addresses are another port's now."""
         assert self._openflow is not None
-        for port in [fabric.ports[key] for key in sorted(self._moved) if key in fabric.ports]:
+        for port in [fabric.ports[key] for key in sorted(self._moves.untold) if key in fabric.ports]:
             near = (one.id for one in fabric.on(port.on).values() if one.machine == site.machine and one != port)
             numbers = sorted(ofports.ports[id] for id in near if id in ofports.ports)
             for frame in announce.frames(port.mac, (address.ip for address in port.addresses)):
                 await self._openflow.send(layout.bridge(site.instance), frame, numbers)
-        self._moved.clear()
-
-    def _note(self, port: Port) -> None:
-        network = self._fabric.networks.get(port.on)
-        for address in port.addresses if network is not None and network.kind is Kind.OVS else ():
-            if self._macs.get((port.on, address.ip), port.mac) != port.mac:
-                self._moved.add(port.key)
-            self._macs[port.on, address.ip] = port.mac
-
-    def _take_objects(self, fabric: Fabric, zones: dict[str, int]) -> tuple[set[str], set[str]]:
-        """Take over everything but ports; the tenants and the machines whose things differ."""
-        mine = self._fabric
-        tenants = {name for name, _ in zones.items() ^ self._zones.items()}
-        tenants |= _different(mine.tenants, fabric.tenants)
-        for name in OBJECTS:
-            tenants |= {key.partition("/")[0] for key in _different(getattr(mine, name), getattr(fabric, name))}
-            setattr(mine, name, dict(getattr(fabric, name)))
-        machines = _different(mine.endpoints, fabric.endpoints)
-        mine.tenants, mine.endpoints, self._zones = dict(fabric.tenants), dict(fabric.endpoints), zones
-        return tenants, machines
-
-    def _changed_ports(self, fabric: Fabric) -> list[tuple[Port | None, Port | None]]:
-        old, new = self._fabric.ports, fabric.ports
-        return [(old.get(key), new.get(key)) for key in sorted(_different(old, new))]
-
-
-def _different(old: Mapping[str, object], new: Mapping[str, object]) -> set[str]:
-    """Keys under which two maps differ. Records that were not written anew are the same objects."""
-    changed = {key for key, value in new.items() if (had := old.get(key)) is not value and had != value}
-    return changed | (old.keys() - new.keys())
-
-
-def _copy(fabric: Fabric) -> Fabric:
-    made = Fabric(
-        tenants=dict(fabric.tenants),
-        networks=dict(fabric.networks),
-        routers=dict(fabric.routers),
-        policies=dict(fabric.policies),
-        endpoints=dict(fabric.endpoints),
-    )
-    made.set_ports(fabric.ports.values())
-    return made
-
-
-def _add(found: dict[Key, tuple[Flow, bool]], change: Change) -> None:
-    """One change after another, as one."""
-    added, removed = change
-    found.update((flow.key, (flow, False)) for flow in removed)
-    found.update((flow.key, (flow, True)) for flow in added)
+        self._moves.untold.clear()
 
 
 def _words(line: str) -> list[str]:

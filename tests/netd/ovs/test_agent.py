@@ -28,6 +28,11 @@ pytestmark = pytest.mark.root
 async def build(net: NetAgent, **fields: object) -> dict[str, str]:
     """A network with two sandboxes."""
     await net.create_network({"tenant": "t", "name": "n", "kind": "ovs", **fields})
+    return await populate(net)
+
+
+async def populate(net: NetAgent) -> dict[str, str]:
+    """Two sandboxes on the network."""
     paths = {name: await net.make_sandbox(name) for name in ("a", "b")}
     for name in paths:
         await net.attach(name, tenant="t", network="n")
@@ -84,6 +89,14 @@ def daemons(rundir: Path) -> dict[str, int]:
         with suppress(FileNotFoundError, IndexError):  # it is just being started
             found[name] = int(record.read_text().splitlines()[1].split()[0])
     return found
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait on the loop, off which the condition is asked."""
+    deadline = asyncio.get_running_loop().time() + 20
+    while not await asyncio.to_thread(condition):
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.1)
 
 
 def any_alive(pids: Iterable[int]) -> bool:
@@ -176,12 +189,7 @@ async def test_a_daemon_that_is_killed_is_started_again_and_programmed(
     before = daemons(rundir)
     there = flows(rundir, instance)
     os.kill(before[name], signal.SIGKILL)
-    deadline = asyncio.get_running_loop().time() + 20
-    while True:
-        await asyncio.sleep(0.1)
-        assert asyncio.get_running_loop().time() < deadline, net.statuses()
-        if daemons(rundir).get(name, before[name]) != before[name] and await asyncio.to_thread(works, net, paths):
-            break
+    await until(lambda: daemons(rundir).get(name, before[name]) != before[name] and works(net, paths))
     await net.reconcile()
     assert net.statuses() == ()
     assert flows(rundir, instance) == there
@@ -200,6 +208,23 @@ async def test_nothing_runs_before_the_first_port_and_after_the_last(net: NetAge
     assert not any_alive(pids.values())
     assert not (rundir / "switch").exists()
     assert await net.plan() == ()
+
+
+async def test_what_was_ended_with_the_last_port_stays_ended_until_the_next(running: NetAgent, rundir: Path) -> None:
+    net = running
+    await net.create_network({"tenant": "t", "name": "n", "kind": "ovs"})
+    for _ in range(2):
+        await net.make_sandbox("a")
+        await net.attach("a", tenant="t", network="n")
+        pids = daemons(rundir)
+        await net.remove_sandbox("a")
+        assert not any_alive(pids.values())
+        await asyncio.sleep(1)  # whoever starts again what ends has looked by now
+        assert daemons(rundir) == {}
+    paths = await populate(net)
+    before = daemons(rundir)
+    os.kill(before["ovs-vswitchd"], signal.SIGKILL)
+    await until(lambda: daemons(rundir).get("ovs-vswitchd", 0) not in (0, before["ovs-vswitchd"]) and works(net, paths))
 
 
 async def test_what_a_crash_left_is_removed_by_the_next(store: Store, instance: str, rundir: Path) -> None:
