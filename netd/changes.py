@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from . import tenant_rules
 from .fabric import Fabric
 from .model import Kind, Network, Port
-from .site import Site, has_plane, rule_specs
+from .site import Site, is_here, rule_specs
 from .specs import Spec
 from .tunnels import remote_specs, tunnel_specs
 
@@ -45,7 +45,7 @@ def affected(fabric: Fabric, site: Site, changes: Sequence[Change]) -> Affected 
         others = fabric.sharing(port)
         if site.machine in {port.machine, *(other.machine for other in others.values())}:
             return None
-        if network is None or not _here(fabric, site, network):
+        if network is None or not is_here(fabric, site, network):
             continue
         touched |= _elsewhere(fabric, site, network, port).keys()
         desired |= _tunnel(fabric, site, network)
@@ -53,12 +53,6 @@ def affected(fabric: Fabric, site: Site, changes: Sequence[Change]) -> Affected 
             desired |= _elsewhere(fabric, site, network, other)
         switched |= any(fabric.networks[key].kind is Kind.OVS for key in fabric.joined(network.key))
     return Affected(desired=desired, gone=frozenset(touched - desired.keys()), switched=switched)
-
-
-def _here(fabric: Fabric, site: Site, network: Network) -> bool:
-    """Whether the network is one of this machine's (`site.present`)."""
-    known = network.tenant in site.numbers and has_plane(site, network)
-    return known and fabric.meets(site.machine, network.key)
 
 
 def _elsewhere(fabric: Fabric, site: Site, network: Network, port: Port) -> dict[str, Spec]:

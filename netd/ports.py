@@ -20,7 +20,7 @@ from .intent import Sandbox
 from .model import Address, Interface, Kind, Network, Port, Publish, Qos, Reservation
 from .qos.specs import qos_key
 from .shared import Shared
-from .site import SWITCH, has_plane, mtu_of
+from .site import SWITCH, has_plane, mtu_of, no_plane
 from .specs import RuleSpec, SandboxSpec, Spec, rank, stands
 from .world import Kernel
 
@@ -74,12 +74,7 @@ class Ports:
         """A new network namespace, or one `borrowed` from its path, which may be a `passing` one that soon leads
         elsewhere; returns the path where it is kept. Invalid, Exists."""
         shared = self._shared
-        parse.check_label(sandbox, "sandbox")
-        if sandbox in shared.intent.sandboxes:
-            raise Exists(f"sandbox {sandbox} exists; remove it first")
-        if self._of(sandbox):  # its predecessor is not quite gone
-            await self.remove_sandbox(sandbox)
-        path = str(shared.rundir / "netns" / sandbox)
+        path = await self._room(sandbox)
         spec = SandboxSpec(path=path, borrowed=borrowed or None)
         steps = rounds.creation({f"sandbox:{sandbox}": spec}, "a new sandbox")
         # in whichever order a crash leaves record and namespace, the next round makes them one
@@ -99,14 +94,18 @@ class Ports:
 
     async def adopt_link(self, sandbox: str, link: str, owner: str) -> None:
         """Know a link of the host's as a sandbox, for a port that it is to be. Invalid, Exists."""
-        shared = self._shared
+        path = await self._room(sandbox)
+        kept = Sandbox(path=path, owner=owner, source=f"{model.LINK}{link}")
+        await self._shared.intent.add_sandbox(sandbox, kept)
+
+    async def _room(self, sandbox: str) -> str:
+        """Where a new sandbox is kept. Invalid, Exists."""
         parse.check_label(sandbox, "sandbox")
-        if sandbox in shared.intent.sandboxes:
+        if sandbox in self._shared.intent.sandboxes:
             raise Exists(f"sandbox {sandbox} exists; remove it first")
         if self._of(sandbox):  # its predecessor is not quite gone
             await self.remove_sandbox(sandbox)
-        path = str(shared.rundir / "netns" / sandbox)
-        await shared.intent.add_sandbox(sandbox, Sandbox(path=path, owner=owner, source=f"{model.LINK}{link}"))
+        return str(self._shared.rundir / "netns" / sandbox)
 
     async def attach(self, sandbox: str, network: Network, wish: Wish) -> Attachment:
         """One more interface of a sandbox. Invalid, NotFound, Exists, Conflict, Unavailable; then nothing was done."""
@@ -146,10 +145,7 @@ class Ports:
         here."""
         shared, fabric = self._shared, self._shared.intent.fabric
         if network.kind is Kind.OVS and not shared.datapath:
-            raise Unavailable(
-                f"network {network.key} is of kind ovs, and this machine has no Open vSwitch; "
-                "apt-get install openvswitch-switch"
-            )
+            raise Unavailable(no_plane(network))
         joined = [fabric.networks[key] for key in fabric.joined(network.key)]
         if shared.datapath == "netdev" and any(one.kind is Kind.OVS for one in joined):
             await shared.intent.number(SWITCH)

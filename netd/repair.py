@@ -14,13 +14,12 @@ from . import compile as compiler
 from . import rounds, specs
 from .errors import NetError
 from .shared import Shared
-from .site import has_plane
+from .site import has_plane, no_plane
 from .specs import Spec, TenantSpec
 
 ALL = "netd:"
 THOROUGH = 25.0
 LINKS = ("switch:", "gateway:", "port:")
-LACKING = "kind ovs needs Open vSwitch on this machine; apt-get install openvswitch-switch"
 
 
 class Repair:
@@ -79,7 +78,7 @@ class Repair:
         if thorough:
             self._looked = now
         return failures | {
-            f"network:{key}": LACKING
+            f"network:{key}": no_plane(fabric.networks[key])
             for key in fabric.present(shared.machine)
             if not has_plane(site, fabric.networks[key])
         }

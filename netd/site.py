@@ -87,6 +87,12 @@ def present(fabric: Fabric, site: Site) -> set[str]:
     return {network.key for network in found if network.tenant in site.numbers and has_plane(site, network)}
 
 
+def is_here(fabric: Fabric, site: Site, network: Network) -> bool:
+    """Whether a network is one of `present`, without a look at the others."""
+    known = network.tenant in site.numbers and has_plane(site, network)
+    return known and fabric.meets(site.machine, network.key)
+
+
 def has_plane(site: Site, network: Network) -> bool:
     """Whether the network's data plane is here."""
     if network.kind is not Kind.OVS:
@@ -100,6 +106,14 @@ class Way:
 
     address: Address
     clear: bool
+
+
+def no_plane(network: Network) -> str:
+    """Why a network cannot be here, and what to do."""
+    return (
+        f"network {network.key} is of kind ovs, and this machine has no Open vSwitch; "
+        "apt-get install openvswitch-switch"
+    )
 
 
 def way_to(fabric: Fabric, here: str, network: Network, machine: str) -> Way | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from ..fabric import Fabric
 from ..model import Kind, Network, Port, Tunnel, derived, mac_of
-from ..site import SWITCH, Site, gateway_name, port_name, present
+from ..site import SWITCH, Site, gateway_name, is_here, port_name
 from ..switching import PORTS
 from ..tenant_rules import UPLINK
 from .rows import BridgeRow, OvsRow, PortRow
@@ -61,8 +61,8 @@ def _underlay(site: Site) -> dict[str, OvsRow]:
 
 def switched(fabric: Fabric, site: Site) -> dict[str, Network]:
     """The networks of kind `ovs` that this machine has, by key."""
-    found = (fabric.networks[key] for key in sorted(present(fabric, site)))
-    return {network.key: network for network in found if network.kind is Kind.OVS}
+    networks = (network for _, network in sorted(fabric.networks.items()) if network.kind is Kind.OVS)
+    return {network.key: network for network in networks if is_here(fabric, site, network)}
 
 
 def _ports(fabric: Fabric, site: Site, networks: Mapping[str, Network]) -> Iterator[Port]:
