@@ -36,9 +36,8 @@ class Links:
         self._prepared: set[str] = set()
         self._indices: dict[str, int] = {}
 
-    def observe(self, links: Sequence[wire.Link] | None = None) -> dict[str, Spec]:
-        """Every bridge and port with the mark; `links` are all there are, when that is known."""
-        links = self._netlink.links() if links is None else links
+    def observe(self, links: Sequence[wire.Link]) -> dict[str, Spec]:
+        """Every bridge and port with the mark; `links` are all there are."""
         mine = [link for link in links if link.alias.startswith(self._prefix)]
         if not mine:
             return {}

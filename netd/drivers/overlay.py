@@ -29,9 +29,9 @@ class Overlay:
         self._prefix = f"hawser:{instance}:"
         self._tenant = tenant
 
-    def observe(self) -> dict[str, Spec]:
-        """Every tunnel with the mark, and what is known behind it."""
-        links = {link.index: link for link in self._netlink.links()}
+    def observe(self, every: Iterable[wire.Link]) -> dict[str, Spec]:
+        """Every tunnel with the mark, and what is known behind it; `every` are all links there are."""
+        links = {link.index: link for link in every}
         tunnels = [link for link in links.values() if link.kind == "vxlan" and link.alias.startswith(self._prefix)]
         if not tunnels:
             return {}

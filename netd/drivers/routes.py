@@ -3,7 +3,7 @@ link's index as its number (`netlink.index_of`: none of the kernel's own tables)
 for what comes from there (ip-rule(8))."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ..errors import Exists, NotFound
 from ..specs import RouteSpec, Spec
@@ -19,12 +19,13 @@ class Routes:
         self._prefix = f"hawser:{instance}:bridge:"
         self._tenant = tenant
 
-    def observe(self, gateways: Mapping[str, str]) -> dict[str, Spec]:
-        """Every route of a bridge's table, and of a gateway's, whose networks are told by name: they have no mark."""
+    def observe(self, every: Iterable[wire.Link], gateways: Mapping[str, str]) -> dict[str, Spec]:
+        """Every route of a bridge's table, and of a gateway's, whose networks are told by name: they have no mark.
+        `every` are all links there are."""
         routes = [route for route in self._netlink.routes() if route.table > 255 and route.gateway is not None]
         if not routes:
             return {}
-        links = {link.index: link for link in self._netlink.links()}
+        links = {link.index: link for link in every}
         rules = {(rule.version, rule.table, rule.source) for rule in self._netlink.rules()}
         found: dict[str, Spec] = {}
         for route in routes:

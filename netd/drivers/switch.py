@@ -1,23 +1,21 @@
-"""What the kernel holds for Open vSwitch: gateways, containers' links, and a namespace for its datapath in user space.
+"""Where the switch of networks of kind `ovs` is: the host's namespace, or one for its datapath in user space.
 
-Gateways and links are where the switch is, in the host's namespace or that one, found by their mark. What a switch
-makes itself (its bridges, which are taps in user space) is its database's business; only the addresses by which its
-tunnels leave are given to it here, each time it has made them.
+Containers' links and gateways (`gateways`) are there, found by their mark. What a switch makes itself (its bridges,
+which are taps in user space) is its database's business; only the addresses by which its tunnels leave are given to it
+here, each time it has made them.
 """
 
-import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hawser.store.reconcile import Verb
 
-from ..errors import NetError, NotFound
+from ..errors import NotFound
 from ..model import Address, Interface
-from ..ovs.drivers import offload
-from ..specs import GatewaySpec, Spec, SwitchSpec
+from ..specs import Spec, SwitchSpec
 from ..tenant_rules import UPLINK
 from . import netlink, netns, wire
-from .inside import Inside, by_link, look
+from .inside import by_link
 from .links import Links
 from .netlink import Netlink, has_ipv6
 from .place import Place
@@ -25,11 +23,10 @@ from .tune import harden_bridge, open_forwarding, prepare_sandbox
 
 
 class Switch:
-    """The switch's namespace at `path`, used when the datapath is in user space; tenants' are in `tenants`."""
+    """The switch's namespace at `path`, used when the datapath is in user space."""
 
-    def __init__(self, host: Place, instance: str, path: Path, tenants: Path, sandboxes: Path) -> None:
-        self._host, self._instance, self._path = host, instance, path
-        self._tenants, self._sandboxes = tenants, sandboxes
+    def __init__(self, host: Place, instance: str, path: Path, sandboxes: Path) -> None:
+        self._host, self._instance, self._path, self._sandboxes = host, instance, path, sandboxes
         self._mark = f"hawser:{instance}:switch:"
         self._here = Links(host, instance, "", sandboxes, switch="")
         self._inside: tuple[int, Place, Links] | None = None
@@ -60,15 +57,15 @@ class Switch:
             self._inside = identity, place, links
         return self._inside[1:]
 
-    def observe(self) -> dict[str, Spec]:
-        """The namespace, gateways and links."""
-        found = self._observe_namespace()
-        for switch in ("", str(self._path)) if netns.alive(self._path) else ("",):
-            found |= self.links(switch).observe() | self._gateways(switch)
-        return found
+    def there(self, host: Sequence[wire.Link]) -> dict[str, Sequence[wire.Link]]:
+        """Every link of the places where a switch's may be, by `switch`; `host` are the host's."""
+        if not netns.alive(self._path):
+            return {"": host}
+        return {"": host, str(self._path): self.place(str(self._path)).netlink.links()}
 
-    def _observe_namespace(self) -> dict[str, Spec]:
-        link = next((one for one in self._host.netlink.links() if one.alias == self._mark), None)
+    def observe(self, host: Sequence[wire.Link]) -> dict[str, Spec]:
+        """The namespace; `host` are the host's links."""
+        link = next((one for one in host if one.alias == self._mark), None)
         if link is None and not self._path.exists():
             return {}
         addresses = by_link(self._host.netlink.addresses()).get(link.index, ()) if link else ()
@@ -132,70 +129,6 @@ class Switch:
 
         netns.inside_here(self._path, act)
 
-    def _gateways(self, switch: str) -> dict[str, Spec]:
-        prefix = f"hawser:{self._instance}:gateway:"
-        found: dict[str, Spec] = {}
-        for link in self.place(switch).netlink.links():
-            if link.alias.startswith(prefix):
-                network, _, inner = link.alias.removeprefix(prefix).rpartition(":")
-                found[f"gateway:{network}"] = self._gateway(switch, network, inner, link)
-        return found
-
-    def _gateway(self, switch: str, network: str, inner: str, link: wire.Link) -> GatewaySpec:
-        tenant = network.partition("/")[0]
-        path = self._tenants / tenant
-        state: Inside | None = None
-        summed = False
-        with contextlib.suppress(NetError):
-            if netns.alive(path):
-                state, summed = netns.inside_here(path, lambda: (look(inner, link.index), _summed(inner)))
-        return GatewaySpec(
-            tenant=tenant,
-            switch=switch,
-            ifname=link.name,
-            inner=inner,
-            mtu=link.mtu if state is None or state[0].mtu == link.mtu else 0,
-            mac=state[0].mac if state else "",
-            addresses=state[1] if state else (),
-            summed=bool(switch) and summed,
-            up=bool(link.up and state and state[0].up),
-        )
-
-    def set_gateway(self, key: str, spec: GatewaySpec) -> None:
-        """Make a gateway, or change what differs; one whose other end is gone is made anew."""
-        here, path = self.place(spec.switch).netlink, self._tenants / spec.tenant
-        link = here.link(spec.ifname)
-        alias = f"hawser:{self._instance}:{key}:{spec.inner}"
-        if link is not None and link.alias != alias:
-            raise NetError(f"link {spec.ifname} is not ours; remove it")
-        if link is not None:
-            index = link.index
-            if netns.inside_here(path, lambda: look(spec.inner, index)) is None:
-                here.do([netlink.delete_link(index=index)], missing_ok=True)
-                link = None
-        if link is None:
-            index, within = netlink.index_of(spec.ifname), netlink.index_of(spec.inner)
-            with netns.opened(path) as target:
-                veth = netlink.new_veth(
-                    *(spec.ifname, spec.inner),
-                    peer_netns=target,
-                    peer_mac=spec.mac,
-                    index=index,
-                    peer_index=within,
-                    up=False,
-                )
-                here.do((veth, netlink.mark_port(index, alias)))
-        here.do([netlink.set_link(spec.ifname, mtu=spec.mtu)])
-        netns.inside_here(path, lambda: _configure(spec))
-
-    def delete_gateway(self, spec: GatewaySpec) -> None:
-        """Remove a gateway if it is ours; nothing when it is not there."""
-        with contextlib.suppress(NotFound):
-            here = self.place(spec.switch).netlink
-            link = here.link(spec.ifname)
-            if link is not None and link.alias.startswith(f"hawser:{self._instance}:gateway:"):
-                here.do([netlink.delete_link(index=link.index)], missing_ok=True)
-
 
 def _uplink() -> wire.Link | None:
     with Netlink() as inner:
@@ -205,23 +138,3 @@ def _uplink() -> wire.Link | None:
 def _up(ifname: str, mtu: int) -> None:
     with Netlink() as inner:
         inner.do([netlink.set_link(ifname, mtu=mtu)])
-
-
-def _summed(ifname: str) -> bool:
-    with contextlib.suppress(NetError):
-        return not offload.tx_checksums(ifname)
-    return False
-
-
-def _configure(spec: GatewaySpec) -> None:
-    harden_bridge(spec.inner)
-    if spec.summed:
-        offload.sum_before_sending(spec.inner)
-    with Netlink() as inner:
-        inner.do([netlink.set_link(spec.inner, mtu=spec.mtu, mac=spec.mac)])
-        link = inner.link(spec.inner)
-        assert link is not None
-        have = by_link(inner.addresses()).get(link.index, ())
-        extra = [netlink.delete_address(link.index, one) for one in have if one not in spec.addresses]
-        inner.do(extra, missing_ok=True)
-        inner.do([netlink.add_address(link.index, one) for one in spec.addresses])

@@ -5,6 +5,7 @@ frames to the IP hooks unless a bridge asks for it.
 """
 
 import socket
+from collections.abc import Iterable
 from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 
@@ -34,9 +35,9 @@ class Tenants:
             return []
         return sorted(path.name for path in self._directory.iterdir() if netns.alive(path))
 
-    def observe(self) -> dict[str, Spec]:
-        """Every namespace, or what is left of one."""
-        links = {link.alias: link for link in self._host.links() if link.alias.startswith(self._prefix)}
+    def observe(self, every: Iterable[wire.Link]) -> dict[str, Spec]:
+        """Every namespace, or what is left of one; `every` are all links of the host."""
+        links = {link.alias: link for link in every if link.alias.startswith(self._prefix)}
         names = {alias.removeprefix(self._prefix) for alias in links}
         if self._directory.is_dir():
             names |= {path.name for path in self._directory.iterdir()}

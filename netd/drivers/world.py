@@ -35,6 +35,7 @@ from ..specs import (
 )
 from . import netns, wire
 from .borrowed import Borrowed
+from .gateways import Gateways
 from .links import Links
 from .outer import Outer
 from .overlay import Overlay
@@ -85,7 +86,8 @@ class World:
         self._tenants = Tenants(self._host.netlink, instance, self._tenants_directory)
         self._table = Table(self._host, instance, "")
         self._outer = Outer(self._host, instance)
-        self._switch = Switch(self._host, instance, rundir / "switch", self._tenants_directory, self._directory)
+        self._switch = Switch(self._host, instance, rundir / "switch", self._directory)
+        self._gateways = Gateways(self._switch.place, instance, self._tenants_directory)
         self._borrowed = Borrowed(self._host.netlink, instance, rundir / "borrowed", lambda name: self._of(name).place)
         self._inside: dict[str, Inside] = {}
 
@@ -99,14 +101,17 @@ class World:
 
     def observe(self) -> dict[str, Spec]:
         """Everything with this node's mark."""
-        found = self._sandboxes() | self._tenants.observe() | self._table.observe() | self._switch.observe()
+        host = self._host.netlink.links()
+        found = self._sandboxes() | self._tenants.observe(host) | self._table.observe() | self._switch.observe(host)
+        for switch, links in self._switch.there(host).items():
+            found |= self._switch.links(switch).observe(links) | self._gateways.observe(switch, links)
         known = [one.element for one in found.values() if isinstance(one, RuleSpec) and one.set.startswith("floating")]
         found |= self._outer.observe(known) | self._borrowed.observe()
         for name in self._tenants.alive():
             inside = self._of(name)
             links = inside.place.netlink.links()
-            found |= inside.table.observe() | inside.links.observe(links) | inside.overlay.observe()
-            found |= inside.routes.observe(_gateways(found, name)) | inside.tc.observe(links)
+            found |= inside.table.observe() | inside.links.observe(links) | inside.overlay.observe(links)
+            found |= inside.routes.observe(links, _gateways(found, name)) | inside.tc.observe(links)
         return found
 
     def _of(self, tenant: str) -> Inside:
@@ -153,7 +158,7 @@ class World:
         if isinstance(spec, BorrowedSpec):
             self._borrowed.set(step.key, spec)
         elif isinstance(spec, GatewaySpec):
-            self._switch.set_gateway(step.key, spec)
+            self._gateways.set(step.key, spec)
         elif isinstance(spec, BridgeSpec):
             inside.links.set_bridge(step.verb, step.key, spec)
         elif isinstance(spec, TunnelSpec):
@@ -185,7 +190,7 @@ class World:
         elif isinstance(spec, SwitchSpec):
             self._switch.delete(spec)
         elif isinstance(spec, GatewaySpec):
-            self._switch.delete_gateway(spec)
+            self._gateways.delete(spec)
         else:
             try:
                 self._delete_within(key, spec)

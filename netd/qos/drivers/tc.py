@@ -58,7 +58,7 @@ class Tc:
     def observe(self, known: Iterable[wire.Link] | None = None) -> dict[str, QosSpec]:
         """What ports have, by key; of a port with a part only, a spec that is never wanted. `known` are all links there
         are, when that is known."""
-        links = {link.index: link for link in (map(wire.link, self._rtnl.links()) if known is None else known)}
+        links = {link.index: link for link in (self._place.netlink.links() if known is None else known)}
         every = self._rtnl.queues()
         queues = {queue.index: queue for queue in every if queue.parent == ROOT}
         copied = {queue.index: self._copied(queue.index, links) for queue in every if queue.parent == copies.CLSACT}
