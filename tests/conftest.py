@@ -5,6 +5,7 @@ before anything starts a thread, so a kernel test may make links, rules and moun
 import ctypes
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background command; programs inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.geteuid() == 0:
         _leave_the_machine()
 
